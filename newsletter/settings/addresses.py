@@ -1,0 +1,172 @@
+"""Addresses and names as they are written in config.toml: mailboxes, List-Ids, URLs, issue paths.
+
+Pure functions; `ValueError` on bad text.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.errors
+import email.policy
+import re
+import string
+from dataclasses import dataclass
+from email.headerregistry import Address
+from urllib.parse import urlsplit
+
+NAME_PATTERN = r"^[a-z0-9-]+$"
+#: RFC 2919: dot-atoms, a label and a domain at least.
+LIST_ID_PATTERN = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)+$"
+URL_PATTERN = r"^https?://[^/?#\s]+(/[^?#\s]*[^/?#\s])?$"
+DATABASE_PATTERN = r"^(sqlite:///.+|postgresql(\+psycopg)?://.+)$"
+#: `Issue` reads these two formats.
+ISSUE_SUFFIXES = (".txt", ".md")
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """An RFC 5322 mailbox: a display name, perhaps empty, and an address. `str()` gives it as a header takes it."""
+
+    name: str
+    address: str
+
+    @property
+    def domain(self) -> str:
+        """What stands after the last `@`."""
+        return self.address.rpartition("@")[2]
+
+    def __str__(self) -> str:
+        return str(Address(self.name, addr_spec=self.address)) if self.name else self.address
+
+
+def parse_mailbox(value: object) -> Mailbox:
+    """`"Daily Buzz <buzz@news.example.com>"` or a bare address → Mailbox (RFC 5322, 3.4)."""
+    if isinstance(value, Mailbox):
+        return value
+    expected = 'expected one mailbox such as "Daily Buzz <buzz@news.example.com>"'
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(expected)
+    try:
+        header = email.policy.default.header_factory("From", value)
+        found: tuple[Address, ...] = header.addresses
+        flaws = [flaw for flaw in header.defects if not isinstance(flaw, email.errors.ObsoleteHeaderDefect)]
+        groups = any(group.display_name for group in header.groups)
+    except (ValueError, LookupError, AttributeError, email.errors.MessageError):
+        # the standard library's parser stumbles over some text that is no address at all
+        raise ValueError(expected) from None
+    if len(found) > 1 and "@" not in found[0].addr_spec:
+        raise ValueError(f'{expected}; a name with a comma stands in quotes: "\\"Buzz, Daily\\" <buzz@example.com>"')
+    if flaws or groups or len(found) != 1:
+        raise ValueError(expected)
+    _check_address(found[0].addr_spec, expected)
+    return Mailbox(found[0].display_name, found[0].addr_spec)
+
+
+def _check_address(address: str, expected: str) -> None:
+    # imported when the first address is read: it takes longer than all of the settings
+    from email_validator import EmailNotValidError, validate_email
+
+    try:
+        validate_email(address, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError as error:
+        why = str(error).rstrip(".")
+        raise ValueError(f"{expected} ({why[0].lower()}{why[1:]})") from None
+
+
+def parse_optional_mailbox(value: object) -> Mailbox | None:
+    """As `parse_mailbox`; `""` gives None."""
+    return None if value is None or value == "" else parse_mailbox(value)
+
+
+def check_name(value: str) -> str:
+    """A newsletter's or edition's name: it stands in file names, URLs and Message-IDs."""
+    if not re.fullmatch(NAME_PATTERN, value):
+        raise ValueError("a name here may hold small letters, digits and `-` only")
+    return value
+
+
+def check_list_id(value: str) -> str:
+    """The bare identifier of RFC 2919, without `<>`: `daily-buzz.news.example.com`, at most 255 characters; or `""`."""
+    if value and (len(value) > 255 or not re.fullmatch(LIST_ID_PATTERN, value)):
+        raise ValueError(
+            "expected a List-Id such as `daily-buzz.news.example.com`: words joined by dots, no `<>` or spaces"
+        )
+    return value
+
+
+def check_url(value: str) -> str:
+    """An http or https URL with a host; no user, query, fragment or trailing slash."""
+    expected = 'expected a URL such as "https://news.example.com"'
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    if parts.scheme not in ("http", "https") or not host or port == 0 or not re.fullmatch(r"[!-~]+", value):
+        raise ValueError(f"{expected}, beginning with http:// or https://")
+    if parts.username is not None:
+        raise ValueError(f"{expected}, without a user name or password")
+    if value.endswith("/"):
+        raise ValueError(f"{expected}, without the slash at its end")
+    if "?" in value or "#" in value:
+        raise ValueError(f"{expected}, without `?` or `#`")
+    return value
+
+
+def check_optional_url(value: str) -> str:
+    """An http or https URL of any shape, or `""`."""
+    if value and not re.fullmatch(r"https?://[!-~]+", value):
+        raise ValueError('expected a URL beginning with http:// or https://, or "" for none')
+    return value
+
+
+def check_database_url(value: str) -> str:
+    """`sqlite:///var/newsletter.db` (a path relative to the config's folder) or `postgresql+psycopg://…`."""
+    if not re.fullmatch(DATABASE_PATTERN, value) or value.startswith("sqlite:///:memory:"):
+        raise ValueError(
+            'expected "sqlite:///PATH" (three slashes and a file) or "postgresql+psycopg://USER@HOST/NAME"'
+        )
+    return value
+
+
+def check_domain(value: str) -> str:
+    """A domain name such as `example.net`, in small letters."""
+    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", value):
+        raise ValueError("expected a domain in small letters such as `example.net`")
+    return value
+
+
+def check_envelope_from(value: str) -> str:
+    """An address, or a VERP pattern with `{…}` in its local part; or `""`."""
+    if value and not re.fullmatch(r"[!-?A-~]+@[A-Za-z0-9.-]+", value):
+        raise ValueError('expected an address such as "bounces+{token}@news.example.com", or "" for the From address')
+    return value
+
+
+def check_issue_path(value: str) -> str:
+    """Where an issue's file stands under `paths.issues`: `{date:%Y-%m-%d}.txt`, also with `{edition}`.
+
+    The date must tell any two days apart; the path stays inside its folder.
+    """
+    try:
+        fields = [one for one in string.Formatter().parse(value) if one[1] is not None]
+    except ValueError:
+        raise ValueError('unmatched braces; expected a path such as "{date:%Y-%m-%d}.txt"') from None
+    for _, name, spec, conversion in fields:
+        if name not in ("date", "edition") or conversion or (name == "edition" and spec):
+            raise ValueError("only {date}, with a format such as {date:%Y-%m-%d}, and {edition} can stand in braces")
+    if not value.endswith(ISSUE_SUFFIXES):
+        raise ValueError('an issue\'s path ends in ".txt" or ".md", such as "{date:%Y-%m-%d}.txt"')
+    if value.startswith("/") or "\\" in value or not value.isprintable() or ".." in value:
+        raise ValueError("an issue's path stays under `paths.issues`: no leading `/`, no `..`, no backslash")
+    if not _tells_days_apart(value):
+        raise ValueError('an issue\'s path must hold the whole date, such as "{date:%Y-%m-%d}.txt"')
+    return value
+
+
+def _tells_days_apart(pattern: str) -> bool:
+    days = (dt.date(2026, 1, 7), dt.date(2027, 1, 7), dt.date(2026, 2, 7), dt.date(2026, 1, 8), dt.date(2026, 1, 14))
+    try:
+        return len({pattern.format(date=day, edition="") for day in days}) == len(days)
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError):
+        return False
