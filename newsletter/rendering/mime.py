@@ -1,0 +1,148 @@
+"""Complete messages from segments encoded once (RFC 5322, RFC 2045 to 2047).
+
+All that is the same for every recipient (most headers, both bodies) is encoded when the encoder is made. A message is
+then a join of those bytes with the few values that differ, each encoded for where it stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from email.utils import format_datetime
+
+from newsletter.errors import TemplateError
+from newsletter.rendering.escaping import escape_value
+from newsletter.rendering.headers import (
+    AddressError,
+    list_id_field,
+    message_id_field,
+    recipient_field,
+    sender_field,
+    text_field,
+    token_field,
+    unsubscribe_field,
+)
+from newsletter.rendering.holes import missing_value
+from newsletter.rendering.letter import Letterhead
+from newsletter.rendering.model import Hole, Holed, RenderedIssue
+from newsletter.rendering.quoted_printable import encode_segment, encode_value
+
+__all__ = ["AddressError", "MessageEncoder"]
+
+_TO, _MESSAGE_ID, _UNSUBSCRIBE = 1, 3, 5
+
+
+class MessageEncoder:
+    """Makes the messages of one rendered issue: one per recipient, each complete and ready for SMTP or a file.
+
+    multipart/alternative, text first, both parts quoted-printable UTF-8. Raises TemplateError where the letterhead or
+    the rendered issue cannot be written as mail. May be shared between threads.
+    """
+
+    def __init__(self, rendered: RenderedIssue, letterhead: Letterhead) -> None:
+        self.names = rendered.text.names() | rendered.html.names()
+        boundary = _boundary(rendered)
+        parts = [
+            sender_field("From", letterhead.sender),
+            b"",
+            _after_to(rendered, letterhead),
+            b"",
+            list_id_field(letterhead.list_name, letterhead.list_id) if letterhead.list_id else b"",
+            b"",
+            _after_unsubscribe(letterhead, boundary) + _part_head(boundary, "plain"),
+        ]
+        slots: dict[Hole, list[int]] = {}
+        _append_body(parts, slots, rendered.text, "text")
+        parts[-1] += b"\r\n" + _part_head(boundary, "html")
+        _append_body(parts, slots, rendered.html, "HTML")
+        parts[-1] += f"\r\n--{boundary}--\r\n".encode("ascii")
+        self._parts = parts
+        self._slots = [_Slot(hole, tuple(positions)) for hole, positions in slots.items()]
+
+    def message(
+        self, *, to_address: str, to_name: str, message_id: str, unsubscribe_url: str, values: Mapping[str, str]
+    ) -> bytes:
+        """The whole message to one recipient, with CRLF line ends; the same bytes each time.
+
+        Raises AddressError if the address cannot stand in a header, TemplateError if a
+        hole has no value or the unsubscribe link is no URL, ValueError if `message_id` is none.
+        """
+        parts = self._parts.copy()
+        parts[_TO] = recipient_field(to_name, to_address)
+        parts[_MESSAGE_ID] = message_id_field(message_id)
+        parts[_UNSUBSCRIBE] = unsubscribe_field(unsubscribe_url)
+        for slot in self._slots:
+            try:
+                value = values[slot.name]
+            except KeyError:
+                raise missing_value(slot.name, values) from None
+            encoded = slot.encode(value)
+            for position in slot.positions:
+                parts[position] = encoded
+        return b"".join(parts)
+
+
+class _Slot:
+    """One hole and everywhere it stands. Remembers its last value: many holes hold the same for all recipients."""
+
+    __slots__ = ("_context", "_last", "name", "positions")
+
+    def __init__(self, hole: Hole, positions: tuple[int, ...]) -> None:
+        self.name = hole.name
+        self.positions = positions
+        self._context = hole.context
+        self._last = ("", b"")
+
+    def encode(self, value: str) -> bytes:
+        # Read and written as one tuple, so that threads never see the value of one with the bytes of another.
+        last_value, last_bytes = self._last
+        if value == last_value:
+            return last_bytes
+        encoded = encode_value(escape_value(value, self._context))
+        self._last = (value, encoded)
+        return encoded
+
+
+def _boundary(rendered: RenderedIssue) -> str:
+    # `=_` cannot occur in quoted-printable text, so no content can end a part early (RFC 2045, section 6.7).
+    return "=_" + hashlib.sha256(rendered.content_hash.encode()).hexdigest()[:32]
+
+
+def _after_to(rendered: RenderedIssue, letterhead: Letterhead) -> bytes:
+    reply_to = sender_field("Reply-To", letterhead.reply_to) if letterhead.reply_to else b""
+    return reply_to + text_field("Subject", rendered.subject) + token_field("Date", format_datetime(letterhead.date))
+
+
+def _after_unsubscribe(letterhead: Letterhead, boundary: str) -> bytes:
+    feedback = token_field("Feedback-ID", letterhead.feedback_id) if letterhead.feedback_id else b""
+    rest = (
+        "MIME-Version: 1.0\r\n"
+        f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n'
+        "\r\n"
+    )  # fmt: skip
+    return token_field("List-Unsubscribe-Post", "List-Unsubscribe=One-Click") + feedback + rest.encode("ascii")
+
+
+def _part_head(boundary: str, subtype: str) -> bytes:
+    return (
+        f"--{boundary}\r\n"
+        f'Content-Type: text/{subtype}; charset="utf-8"\r\n'
+        "Content-Transfer-Encoding: quoted-printable\r\n"
+        "\r\n"
+    ).encode("ascii")
+
+
+def _append_body(parts: list[bytes], slots: dict[Hole, list[int]], holed: Holed, what: str) -> None:
+    """Add a body to `parts`, an empty place for each hole, and note the places in `slots`."""
+    try:
+        segments = [encode_segment(text) for text in holed.static[:-1]]
+        segments.append(encode_segment(holed.static[-1], last=True))
+    except UnicodeEncodeError as error:
+        raise TemplateError(
+            f"the {what} part holds a character that cannot be sent: {error.object[error.start]!r}",
+            hint="remove it from the issue or the template",
+        ) from error
+    parts[-1] += segments[0]
+    for hole, segment in zip(holed.holes, segments[1:], strict=True):
+        slots.setdefault(hole, []).append(len(parts))
+        parts += (b"", segment)

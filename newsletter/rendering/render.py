@@ -1,0 +1,169 @@
+"""An issue becomes a rendered issue: Jinja2 → MJML → HTML → inlined CSS, and a text part; once, not per recipient."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from newsletter.errors import Place, TemplateError
+from newsletter.issue.model import Issue
+from newsletter.rendering.context import Holes, content_seed, template_context
+from newsletter.rendering.css_lint import CssFault
+from newsletter.rendering.environment import TemplateEnvironment
+from newsletter.rendering.holes import Placeholders, fresh_nonce
+from newsletter.rendering.inlining import INLINERS, DamagedHtml, inline_css
+from newsletter.rendering.mjml import MjmlFailure, mjml_to_html
+from newsletter.rendering.mjml_lint import lint
+from newsletter.rendering.mjml_syntax import MjmlFault
+from newsletter.rendering.model import Holed, Publication, RenderedIssue, Variant
+from newsletter.rendering.template_folder import (
+    HEAD_CSS,
+    INLINE_CSS,
+    MJML_FILE,
+    TEXT_FILE,
+    TemplateFolder,
+    fingerprint,
+    shown,
+)
+
+
+class Renderer:
+    """Renders issues of one newsletter with one template.
+
+    A template may branch on the subscriber fields it declares; each distinct combination (a variant) is rendered
+    once and kept. `inliner` is a key of `INLINERS`.
+    """
+
+    def __init__(self, template: TemplateFolder, publication: Publication, *, inliner: str = "premailer") -> None:
+        if inliner not in INLINERS:
+            raise TemplateError(f"no CSS inliner {inliner!r}", hint=f"there are: {', '.join(INLINERS)}")
+        self._template = template
+        self._publication = publication
+        self._inliner = inliner
+        self._environment = TemplateEnvironment(template)
+        self._rendered: dict[tuple[Issue, Variant], RenderedIssue] = {}
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The subscriber fields the template branches on."""
+        return self._template.fields
+
+    def variant_of(self, values: Mapping[str, str]) -> Variant:
+        """The variant for a subscriber with these field values; a field they lack counts as empty."""
+        return tuple((field, values.get(field, "")) for field in self._template.fields)
+
+    def render(self, issue: Issue, variant: Variant | None = None) -> RenderedIssue:
+        """The issue for one variant (without one: for a subscriber whose fields are all empty).
+
+        Fields that the template does not declare are not looked at. The same issue, template and configuration give
+        the same bytes and the same hash. Raises TemplateError with the template's line.
+        """
+        key = (issue, self.variant_of(dict(variant or ())))
+        if key not in self._rendered:
+            render = _Render(self._template, self._environment, self._publication, self._inliner, *key)
+            self._rendered[key] = render.run()
+        return self._rendered[key]
+
+
+class _Render:
+    """One pass through the chain."""
+
+    def __init__(
+        self,
+        template: TemplateFolder,
+        environment: TemplateEnvironment,
+        publication: Publication,
+        inliner: str,
+        issue: Issue,
+        variant: Variant,
+    ) -> None:
+        self._template = template
+        self._environment = environment
+        self._publication = publication
+        self._inliner = inliner
+        self._issue = issue
+        self._variant = variant
+        files = template.files()
+        files |= {name: text.encode() for name, text in environment.included(MJML_FILE, TEXT_FILE).items()}
+        self._seed = content_seed(issue, publication, fingerprint(files), inliner)
+        # every text that a placeholder could be mistaken in
+        taken = [data.decode("utf-8", "replace") for data in files.values()]
+        taken += [repr(issue), *issue.source_lines, repr(publication), repr(variant)]
+        self._placeholders = Placeholders(fresh_nonce(self._seed, *taken))
+
+    def run(self) -> RenderedIssue:
+        html = self._split(self._html(), MJML_FILE)
+        text = self._split(self._text(), TEXT_FILE)
+        subject, preheader = self._issue.subject, self._issue.preheader
+        return RenderedIssue(
+            subject=subject,
+            preheader=preheader,
+            html=html,
+            text=text,
+            content_hash=_content_hash(self._seed, subject, preheader, html.template, text.template),
+            variant=self._variant,
+        )
+
+    def _split(self, rendered: str, file: str) -> Holed:
+        try:
+            return self._placeholders.split(rendered)
+        except TemplateError as error:
+            raise TemplateError(error.message, place=self._place(file), hint=error.hint) from None
+
+    def _context(self, *, html: bool) -> dict[str, Any]:
+        holes = Holes(self._placeholders.placeholder, html=html)
+        return template_context(self._issue, self._publication, self._variant, holes)
+
+    def _html(self) -> str:
+        context = self._context(html=True)
+        mjml = self._environment.render(MJML_FILE, context)
+        try:
+            html = mjml_to_html(lint(mjml))
+        except MjmlFault as fault:
+            place = self._environment.place_of(MJML_FILE, context, fault.offset)
+            raise TemplateError(fault.message, place=place, hint=fault.hint) from None
+        except MjmlFailure as failure:
+            raise TemplateError(str(failure), place=self._place(MJML_FILE)) from None
+        lost = self._placeholders.count(mjml) - self._placeholders.count(html)
+        if lost:
+            message = f"the MJML library lost {lost.total()} holes"
+            raise TemplateError(message, place=self._place(MJML_FILE), hint="print them inside <mj-text>")
+        try:
+            return inline_css(
+                html,
+                css=self._template.read(INLINE_CSS),
+                head_css=self._template.read(HEAD_CSS),
+                inliner=INLINERS[self._inliner],
+                holes=self._placeholders.count,
+            )
+        except CssFault as fault:
+            if fault.sheet:
+                place = self._place(fault.sheet, fault.line, fault.column)
+            elif fault.text in mjml:
+                place = self._environment.place_of(MJML_FILE, context, mjml.index(fault.text))
+            else:
+                place = self._place(MJML_FILE)
+            raise TemplateError(fault.message, place=place, hint=fault.hint) from None
+        except DamagedHtml as damage:
+            hint = "simplify the template: a tag is left open, or nested too deep"
+            raise TemplateError(str(damage), place=self._place(MJML_FILE), hint=hint) from None
+
+    def _text(self) -> str:
+        text = self._environment.render(TEXT_FILE, self._context(html=False))
+        lines = "\n".join(line.rstrip() for line in text.split("\n"))
+        return re.sub(r"\n{3,}", "\n\n", lines).strip("\n") + "\n"
+
+    def _place(self, file: str, line: int | None = None, column: int | None = None) -> Place:
+        path = self._template.path(file)
+        return Place(shown(path) if path else file, line, column)
+
+
+def _content_hash(seed: bytes, *parts: str) -> str:
+    """SHA-256 of what subscribers see, and of everything it was made from: a change to one variant changes all."""
+    digest = hashlib.sha256(seed)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
