@@ -1,0 +1,1 @@
+"""Runs, batches and outcomes, and what is asked of a mail provider."""

@@ -1,0 +1,1 @@
+"""The services that take mail from us, one file per vendor; each implements delivery.provider.MailProvider."""

@@ -1,0 +1,102 @@
+"""Writes the mail into a folder instead of sending it: complete messages, and a list of who got one."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from newsletter.delivery.model import Accepted, Batch, Limits, Outcome, Receipt, Recipient, Refused
+from newsletter.errors import AudienceError
+from newsletter.rendering.letter import Letterhead
+from newsletter.rendering.mime import MessageEncoder
+from newsletter.rendering.model import RenderedIssue, Variant
+
+MESSAGES = "messages"
+RECIPIENTS = "recipients.csv"
+
+_COLUMNS = ("number", "email", "name", "batch", "message_id", "unsubscribe_url", "eml")
+
+
+class DiskProvider:
+    """A mail provider that is a folder.
+
+    `messages/NNNN.eml` holds the first `eml` messages as they would leave (None: all of them), `recipients.csv` every
+    recipient with the links of the live mail. The folder must exist. The same batches give the same bytes.
+    """
+
+    def __init__(self, name: str, folder: Path, *, eml: int | None = 100) -> None:
+        self._name = name
+        self._folder = folder
+        self._eml = eml
+        self._written = 0
+        self._encoders: dict[tuple[Letterhead, Variant], MessageEncoder] = {}
+        (folder / MESSAGES).mkdir()
+        self._list = (folder / RECIPIENTS).open("w", encoding="utf-8", newline="")
+        self._rows = csv.writer(self._list, lineterminator="\n")
+        self._rows.writerow(_COLUMNS)
+
+    @property
+    def name(self) -> str:
+        """The provider's key under `[providers]`."""
+        return self._name
+
+    @property
+    def limits(self) -> Limits:
+        """A folder takes any batch, and writing a message again replaces it."""
+        return Limits(recipients_per_call=1_000_000, idempotency_key=True)
+
+    def submit(self, batch: Batch, rendered: Mapping[Variant, RenderedIssue]) -> Receipt:
+        """Writes the batch. A recipient for whom no message can be made is refused; a full disk is an OSError."""
+        outcomes: dict[str, Outcome] = {}
+        for recipient in batch.recipients:
+            number = self._written + 1
+            try:
+                eml = self._write_message(number, batch, recipient, rendered[recipient.variant])
+            except AudienceError as error:
+                outcomes[recipient.id] = Refused(str(error))
+                continue
+            self._written = number
+            self._rows.writerow(
+                (
+                    number,
+                    recipient.address,
+                    spreadsheet_safe(recipient.name),
+                    batch.number,
+                    recipient.message_id,
+                    recipient.unsubscribe_url,
+                    eml,
+                )
+            )
+            outcomes[recipient.id] = Accepted(eml)
+        return Receipt(outcomes)
+
+    def close(self) -> None:
+        """Finish the list of recipients."""
+        self._list.close()
+
+    def _write_message(self, number: int, batch: Batch, recipient: Recipient, rendered: RenderedIssue) -> str:
+        """The message is made even where it is not kept: a dry run meets every recipient that a live one would."""
+        message = self._encoder(batch.letterhead, rendered).message(
+            to_address=recipient.address,
+            to_name=recipient.name,
+            message_id=recipient.message_id,
+            unsubscribe_url=recipient.unsubscribe_url,
+            values=recipient.values,
+        )
+        if self._eml is not None and number > self._eml:
+            return ""
+        file = f"{MESSAGES}/{number:04d}.eml"
+        (self._folder / file).write_bytes(message)
+        return file
+
+    def _encoder(self, letterhead: Letterhead, rendered: RenderedIssue) -> MessageEncoder:
+        key = (letterhead, rendered.variant)
+        if key not in self._encoders:
+            self._encoders[key] = MessageEncoder(rendered, letterhead)
+        return self._encoders[key]
+
+
+def spreadsheet_safe(text: str) -> str:
+    """`text`, with an apostrophe before what a spreadsheet would take for a formula (OWASP, CSV injection)."""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
