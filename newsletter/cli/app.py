@@ -1,0 +1,99 @@
+"""The `newsletter` command: global options, the list of commands, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from newsletter import __version__
+from newsletter.cli import checking, configuration, previewing, projects, sending
+from newsletter.cli.console import Console
+from newsletter.cli.context import Globals
+from newsletter.cli.exit_codes import ExitCode, exit_code_of
+from newsletter.errors import NewsletterError
+
+app = typer.Typer(
+    name="newsletter",
+    help="The morning email, on time, once, to everyone who asked for it and to nobody else.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("init")(projects.init)
+app.command("new")(projects.new)
+app.command("check")(checking.check)
+app.command("preview")(previewing.preview)
+app.command("send")(sending.send)
+app.add_typer(configuration.app, name="config")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"newsletter {__version__}")  # noqa: T201 - the answer itself
+        raise typer.Exit
+
+
+@app.callback()
+def global_options(
+    context: typer.Context,
+    config: Annotated[Path, typer.Option("-c", "--config", help="The configuration file.")] = Path("config.toml"),
+    newsletter: Annotated[
+        str | None, typer.Option("-n", "--newsletter", help="Which newsletter; needed where there are several.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more, with tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no words beside the answer.")] = False,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("-V", "--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """The morning email, on time, once, to everyone who asked for it and to nobody else."""
+    context.obj = Globals(config, newsletter, Console(quiet=quiet, verbose=verbose))
+
+
+#: Global options, and whether a value follows. They may stand before or after the command.
+_GLOBAL = {"-c": True, "--config": True, "-n": True, "--newsletter": True}
+_GLOBAL |= {"-v": False, "--verbose": False, "-q": False, "--quiet": False, "-V": False, "--version": False}
+
+
+def globals_first(arguments: list[str]) -> list[str]:
+    """The same arguments with the global options in front, where Typer looks for them; after `--` nothing moves."""
+    moved: list[str] = []
+    rest: list[str] = []
+    queue = iter(arguments)
+    for argument in queue:
+        name, equals, _ = argument.partition("=")
+        if argument == "--":
+            rest += [argument, *queue]
+        elif name in _GLOBAL and (bool(equals) <= _GLOBAL[name]):
+            moved.append(argument)
+            if _GLOBAL[name] and not equals:
+                moved += [value for value in [next(queue, None)] if value is not None]
+        else:
+            rest.append(argument)
+    return moved + rest
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one command and exits with its code (`ExitCode`)."""
+    given = sys.argv[1:] if arguments is None else arguments
+    console = Console(json="--json" in given, verbose=bool({"-v", "--verbose"} & set(given)))
+    try:
+        app(globals_first(given), prog_name="newsletter")
+    except NewsletterError as error:
+        if console.verbose:
+            traceback.print_exc()
+        code = exit_code_of(error)
+        console.error(error, code)
+        sys.exit(code)
+    except KeyboardInterrupt:
+        console.note("interrupted")
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # whoever read our output has gone (`| head`); there is nobody left to tell
+        sys.stderr.close()
+        sys.exit(ExitCode.OK)

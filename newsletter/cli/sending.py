@@ -1,0 +1,106 @@
+"""`send`: hand an issue to its audience; so far with --dry-run, to the disk."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from newsletter.cli.checking import counted
+from newsletter.cli.console import Console, count, kilobytes, shown
+from newsletter.cli.context import globals_of
+from newsletter.cli.options import DateArgument, JsonOption
+from newsletter.errors import ChecksFailed, GuardRefused, UsageError
+
+if TYPE_CHECKING:
+    from newsletter.pipeline.dry_run import DryRun
+    from newsletter.pipeline.prepare import Prepared
+
+
+def send(
+    context: typer.Context,
+    date: DateArgument = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write everything to disk; nothing is sent and nothing is recorded.")
+    ] = False,
+    eml: Annotated[
+        str, typer.Option("--eml", metavar="N|all", help="How many complete messages a dry run keeps.")
+    ] = "100",
+    json: JsonOption = False,
+) -> None:
+    """Send an issue to its audience.
+
+    Example: newsletter send 2026-01-07 --dry-run
+    """
+    options = globals_of(context, json=json)
+    keep = _eml(eml)
+    if not dry_run:
+        raise GuardRefused(
+            "this version writes mail to disk and does not send it", hint="newsletter send --dry-run shows all of it"
+        )
+    request = options.request(date)
+    from newsletter import wiring
+    from newsletter.pipeline.dry_run import summary  # not needed by --help
+
+    started = time.monotonic()
+    console = options.console
+    with console.progress("writing") as progress:
+        prepared, done = wiring.dry_run_issue(request, eml=keep, progress=progress)
+    _print(console, prepared, done, time.monotonic() - started)
+    console.data(summary(prepared, done))
+    refuse_failing(prepared)
+
+
+def refuse_failing(prepared: Prepared) -> None:
+    """Raises ChecksFailed where a live send would be refused; what was written stays to be looked at."""
+    errors = prepared.failing()
+    if errors:
+        what = "; ".join(f"{one.id}: {one.message}" for one in errors[:3])
+        raise ChecksFailed(
+            f"{count(len(errors), 'check')} failed: {what}",
+            hint=f"a live send would be refused. Mend the issue, then: newsletter check {prepared.issue.slot}",
+        )
+
+
+def _eml(text: str) -> int | None:
+    """`all` → None, `N` → N. Raises UsageError."""
+    if text == "all":
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise UsageError(f"--eml takes a number or `all`, not {text!r}", hint="newsletter send --dry-run --eml all")
+
+
+def _print(console: Console, prepared: Prepared, done: DryRun, seconds: float) -> None:
+    from newsletter.preflight.model import GMAIL_CLIPS_KB
+
+    issue, audience = prepared.issue, done.audience
+    sections, stories = (
+        count(len(issue.sections), "section"),
+        count(sum(1 for _ in issue.stories()), "story", "stories"),
+    )
+    words = f"{count(issue.word_count, 'word')} ({issue.reading_minutes} min read)"
+    excluded = ", ".join(f"{number:,} {reason}" for reason, number in audience.excluded_by_reason().items())
+    everyone = len(audience.members) + len(audience.excluded)
+    console.say(f"{issue.title:<48} DRY RUN – nothing is sent")
+    console.say(f"  parsed    {sections}, {stories}, {words}")
+    console.say(
+        f"  rendered  HTML {kilobytes(done.html_bytes)} (Gmail clips at {GMAIL_CLIPS_KB}), "
+        f"text {kilobytes(done.text_bytes)}"
+    )
+    console.say(f"  checks    {prepared.checks_passed} passed, {counted(prepared.findings)}")
+    for one in prepared.findings:
+        if one.level != "info":
+            line = f" (line {one.line})" if one.line else ""
+            console.say(f"            {one.level:<5} {one.id}  {one.message}{line}")
+    console.say(f"  audience  {len(audience.members):,} of {everyone:,}" + (f" ({excluded})" if excluded else ""))
+    written, in_batches = count(done.tally.accepted, "message"), count(done.tally.batches, "batch", "batches")
+    console.say(f"  written   {written} in {in_batches}, {seconds:.1f} s")
+    for reason, number in done.tally.reasons.items():
+        console.say(f"            refused {number:,}: {reason}")
+    folder = shown(done.folder)
+    console.say(f"  Open   {folder}/index.html")
+    if done.tally.accepted:
+        console.say(f"  Mail   {folder}/messages/0001.eml   (opens in any mail client)")
+    console.say(f"  Next   newsletter preview {issue.slot} --serve")

@@ -1,0 +1,1 @@
+"""The use cases, in order: prepare an issue, choose its audience, send it."""

@@ -1,0 +1,134 @@
+"""`send --dry-run`: the real run, with a folder for a provider."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from newsletter.audience.model import Audience
+from newsletter.delivery.batching import batches
+from newsletter.delivery.model import Tally
+from newsletter.delivery.provider import MailProvider
+from newsletter.delivery.send import send_batches
+from newsletter.pipeline.prepare import Prepared, letterhead_of, slot_time
+from newsletter.pipeline.preview_page import FILES, PreviewFacts, preview_page
+from newsletter.pipeline.sample_mail import choose_recipient, links_of, recipients_of, sample_mail
+from newsletter.pipeline.staging import staged_folder
+from newsletter.preflight.model import Level
+
+#: (folder to write into, how many messages to keep; None: all) → the provider of a dry run
+MakeProvider = Callable[[Path, int | None], MailProvider]
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a dry run did, and where it wrote it."""
+
+    folder: Path
+    audience: Audience
+    tally: Tally
+    html_bytes: int
+    text_bytes: int
+
+
+def dry_run(
+    prepared: Prepared,
+    audience: Audience,
+    *,
+    secrets: Sequence[str],
+    make_provider: MakeProvider,
+    folder: Path,
+    shown: str,
+    eml: int | None = 100,
+    shown_to: str | None = None,
+    template_roots: Sequence[Path],
+    progress: Callable[[Tally], None] = lambda _: None,
+) -> DryRun:
+    """Writes what a send would send into `folder`, whole or not at all; the same input gives the same bytes.
+
+    `secrets` sign the links, the present one first; `shown` is the folder as a user knows it; `shown_to` the address
+    whose mail the pages show (else the first). Raises OutputError, and UsageError where `shown_to` would get no mail.
+    """
+    links, date = links_of(prepared, secrets), slot_time(prepared)
+    members = list(recipients_of(prepared, audience, links))
+    sample = choose_recipient(members, audience, shown_to, links, prepared.run.slot)
+    with staged_folder(folder, shown) as staged:
+        provider = make_provider(staged, eml)
+        try:
+            size = prepared.newsletter.delivery.batch_size
+            tally = send_batches(
+                batches(prepared.run, letterhead_of(prepared, date), members, size, provider.limits),
+                planned=len(members),
+                rendered=lambda variant: prepared.renderer.render(prepared.issue, variant),
+                provider=provider,
+                progress=progress,
+            )
+        finally:
+            provider.close()
+        mail = sample_mail(prepared, sample, date)
+        done = DryRun(folder, audience, tally, len(mail.html.encode()), len(mail.text.encode()))
+        _write(staged / "issue.html", mail.html)
+        _write(staged / "issue.txt", mail.text)
+        _write_excluded(staged / "excluded.csv", audience)
+        _write(staged / "summary.json", json.dumps(summary(prepared, done), indent=2, ensure_ascii=False) + "\n")
+        facts = PreviewFacts.of(
+            prepared,
+            done,
+            html=mail.html,
+            text=mail.text,
+            headers=mail.headers,
+            recipient=sample.address,
+            files=tuple(file for file in FILES if (staged / file).exists()),
+        )
+        _write(staged / "index.html", preview_page(facts, template_roots))
+    return done
+
+
+#: States of `status RUN --json` that cannot occur here: nothing is recorded, and a folder answers at once.
+_NEVER = (
+    *("suppressed", "expired", "cancelled", "abandoned", "in_flight", "retry_wait", "remaining"),
+    *("delivered", "bounced", "complained"),
+)
+
+
+def summary(prepared: Prepared, done: DryRun) -> dict[str, object]:
+    """summary.json, and what `send --dry-run --json` prints: names as in `status RUN --json`."""
+    issue, tally = prepared.issue, done.tally
+    return {
+        "run": str(prepared.run),
+        "newsletter": prepared.name,
+        "issue_date": issue.date.isoformat(),
+        "edition": issue.edition,
+        "state": "finished",
+        "dry_run": True,
+        "content_hash": prepared.rendered.content_hash,
+        "subject": prepared.rendered.subject,
+        "preheader": prepared.rendered.preheader,
+        "sections": len(issue.sections),
+        "stories": sum(1 for _ in issue.stories()),
+        "words": issue.word_count,
+        "html_bytes": done.html_bytes,
+        "text_bytes": done.text_bytes,
+        "findings": {str(level): sum(one.level is level for one in prepared.findings) for level in Level},
+        "planned": tally.planned,
+        "accepted": tally.accepted,
+        "rejected": tally.rejected,
+        "unknown": tally.unknown,
+        **dict.fromkeys(_NEVER, 0),
+        "excluded": {str(reason): count for reason, count in done.audience.excluded_by_reason().items()},
+        "batches": tally.batches,
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _write_excluded(path: Path, audience: Audience) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("email", "reason", "detail", "place"))
+        rows.writerows((one.address, one.reason, one.detail, one.place) for one in audience.excluded)

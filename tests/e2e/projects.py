@@ -1,0 +1,70 @@
+"""A project of the shipped files in a folder of its own, and the command run in it as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from newsletter.project_files import copy_project
+
+SLOT = "2026-01-07"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The document on stdout, which must be one line."""
+        assert self.out.count("\n") == 1, self.out
+        return json.loads(self.out)
+
+
+class Project:
+    """A folder with the shipped configuration, templates, issue and list."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        copy_project(folder)
+
+    @property
+    def issue(self) -> Path:
+        return self.folder / "issues" / f"{SLOT}.txt"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out" / "daily-buzz" / SLOT
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.toml"
+
+    def edit(self, file: Path, old: str, new: str) -> None:
+        """Replace `old`, which must be there, once."""
+        text = file.read_text("utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new, 1), "utf-8")
+
+    def run(self, *arguments: str, **environment: str) -> Ended:
+        """`newsletter ARGUMENTS` in the folder; the machine's own settings do not reach it."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("NEWSLETTER")}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "newsletter", *arguments],
+            cwd=self.folder,
+            env=kept | environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
