@@ -1,0 +1,1 @@
+"""Speed, measured by hand and by CI in a short form; no test depends on it."""
