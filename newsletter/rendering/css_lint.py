@@ -103,6 +103,17 @@ def check_style_attributes(page: str) -> None:
             _check_style(style[1] or style[2] or "")
 
 
+def place_in_tags(mjml: str, text: str) -> int | None:
+    """Where `text` first stands in a style attribute of `mjml`, else in any attribute; None if nowhere as it is."""
+    tags = [tag for tag in _COMMENT_OR_TAG.finditer(mjml) if not tag.group().startswith("<!--")]
+    styles = [(tag.start() + style.start(), style.group()) for tag in tags if (style := _STYLE.search(tag.group()))]
+    for start, within in [*styles, *((tag.start(), tag.group()) for tag in tags)]:
+        at = within.find(text, within.find("=") + 1)
+        if at >= 0:
+            return start + at
+    return None
+
+
 @functools.lru_cache(maxsize=4096)
 def _check_style(style: str) -> None:
     nodes = tinycss2.parse_blocks_contents(html.unescape(style), skip_comments=True, skip_whitespace=True)
@@ -120,7 +131,8 @@ def _rules(css: str, sheet: str) -> Iterator[Any]:
     nodes = tinycss2.parse_stylesheet(css, skip_comments=True, skip_whitespace=True)
     for node in nodes:
         if node.type == "error":
-            raise _fault(f"CSS that cannot be read: {node.message}", sheet, node, "a brace too many or too few?")
+            message = "CSS that is no rule"
+            raise CssFault(message, sheet=sheet, line=node.source_line, hint="a brace too many or too few?")
         yield node
     # A block that is never closed swallows all that follows, and is no error to a CSS parser.
     if nodes and tinycss2.serialize(tinycss2.parse_component_value_list(css)).count("}") > css.count("}"):
@@ -130,7 +142,8 @@ def _rules(css: str, sheet: str) -> Iterator[Any]:
 def _content(content: list[Any], sheet: str) -> Iterator[Any]:
     for node in tinycss2.parse_blocks_contents(content, skip_comments=True, skip_whitespace=True):
         if node.type == "error":
-            raise _fault("no CSS declaration", sheet, node, "such as color: #555555;")
+            message = "CSS that is no declaration"
+            raise CssFault(message, sheet=sheet, line=node.source_line, hint="such as color: #555555;")
         yield node
 
 

@@ -17,6 +17,7 @@ import premailer
 
 from newsletter.errors import TemplateError
 from newsletter.rendering.css_lint import CSSUTILS, check_head_css, check_inline_css, check_style_attributes
+from newsletter.rendering.css_order import check_order
 
 #: premailer's defaults would break the mail; each of these is there for the reason that stands above it.
 PREMAILER_OPTIONS: Mapping[str, object] = MappingProxyType(
@@ -43,6 +44,7 @@ _COMMENT_OR_STYLE_OR_HEAD = re.compile(r"<!--.*?-->|<style\b([^>]*)>|</head>", r
 _MEDIA = re.compile(r"""\smedia\s*=\s*["']?([^"'>]*)""")
 #: Stands at the very end of the body while the inliner works: when it is gone, so is more.
 _LAST = "<!--the last of the mail-->"
+_END = re.compile(rf"{_LAST}(\s*</body>\s*</html>)\Z")
 
 
 class DamagedHtml(Exception):
@@ -65,12 +67,12 @@ def inline_css(html: str, *, css: str, head_css: str, inliner: Inliner, holes: C
         raise DamagedHtml("the inlined page does not begin with its doctype")
     if not inlined.endswith("</html>"):
         raise DamagedHtml("the inlined page does not end with </html>")
-    if inlined.count(_LAST) != 1:
+    if not _END.search(inlined):
         raise DamagedHtml("the inlined page was cut off before its end")
     after = holes(inlined)
     if before != after:
         raise DamagedHtml(f"inlining turned {before.total()} holes into {after.total()}")
-    return inlined.replace(_LAST, "") + "\n"
+    return _END.sub(r"\1", inlined) + "\n"
 
 
 def _keep_styles(html: str, head_css: str) -> str:
@@ -105,7 +107,8 @@ def _with_last(html: str) -> str:
 
 
 def premailer_inliner(html: str, css: str) -> str:
-    """premailer with the options that keep the mail whole."""
+    """premailer with the options that keep the mail whole. Raises CssFault where it would change what wins."""
+    check_order(html, css)
     with CSSUTILS:
         try:
             # pretty_print would add white space of its own

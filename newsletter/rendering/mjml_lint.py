@@ -2,8 +2,9 @@
 
 The library (mrml 6) accepts unknown tags, unknown attributes and stray text without a word, panics on a bare `>` after
 non-ASCII text, and brings the process down on deep nesting. So its input is held to well-formed XML of known elements
-first. Two things it gets wrong in good MJML, and they are rewritten: it refuses blanks between some of its elements,
-and it drops a line break between two HTML elements, which runs their words together.
+first. Three things it gets wrong in good MJML, and they are rewritten: it refuses blanks between some of its elements,
+it drops a line break between two HTML elements, which runs their words together, and it garbles unusual characters in
+attributes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from newsletter.rendering.mjml_syntax import (
     attributes,
     check_text,
     check_well_formed,
+    plain_values,
 )
 
 __all__ = ["MAX_DEPTH", "MjmlFault", "lint"]
@@ -99,9 +101,10 @@ class _Walk:
         if token["name"] is not None:
             if token["closing"]:
                 self._close(at)
+                self._kept.append(text)
             else:
                 self._start(token)
-            self._kept.append(text)
+                self._kept.append(f"<{token['name']}{plain_values(token['attributes'])}{token['empty']}>")
         elif token["other"]:
             raise MjmlFault("a processing instruction or CDATA section", at, "leave it out; write < as &lt;")
         elif token["comment"] and not text.startswith(("<!--[", "<!--<!")):

@@ -28,6 +28,7 @@ REVEALED = re.compile(r"<!--(?:\[if [^\[\]<>]*\]>(?:<!)?|<!\[endif\])-->")
 _DELIMITER = re.compile(r"<!--\[if [^\[\]<>]*\]>(?!(?:<!)?-->)|<!\[endif\]-->|<!--.*?-->", re.DOTALL)
 _ATTRIBUTE = re.compile(r"""([^\s=]+)\s*=\s*("[^"]*"|'[^']*')""")
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]*")
+_NOT_PLAIN = re.compile(r"""[^ -~]|["\\]""")
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
 #: What XML cannot hold (https://www.w3.org/TR/xml/#charsets); lone surrogates make libxml2 cut the page off.
 _IMPOSSIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -44,13 +45,17 @@ _INVALID_TOKEN = expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]
 
 
 class MjmlFault(Exception):
-    """What is wrong, at which offset (in characters) of the MJML, and what to do; the caller finds the place."""
+    """What is wrong, at which offset (in characters) of the MJML, and what to do; the caller finds the place.
 
-    def __init__(self, message: str, offset: int, hint: str = "") -> None:
+    `opened` is the offset of the tag that was left open, where that is what is wrong.
+    """
+
+    def __init__(self, message: str, offset: int, hint: str = "", *, opened: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.offset = offset
         self.hint = hint
+        self.opened = opened
 
 
 def check_well_formed(mjml: str) -> None:
@@ -74,12 +79,13 @@ class _Parser:
     def __init__(self, xml: str) -> None:
         self._xml = xml
         self._bytes = xml.encode("utf-8")
-        self._open: list[str] = []
+        #: Open elements, and at which byte each begins.
+        self._open: list[tuple[str, int]] = []
         self._parser = expat.ParserCreate("utf-8")
         # With a foreign DTD an undeclared entity (&nbsp;) is no error; `attributes` and `check_text` look at entities.
         self._parser.UseForeignDTD(True)
         self._parser.ExternalEntityRefHandler = lambda *_: 1
-        self._parser.StartElementHandler = lambda name, _: self._open.append(name)
+        self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = lambda _: self._open.pop()
         self._parser.StartDoctypeDeclHandler = self._doctype
 
@@ -91,16 +97,21 @@ class _Parser:
 
     def _malformed(self, error: expat.ExpatError) -> MjmlFault:
         at = self._offset(self._parser.ErrorByteIndex)
-        innermost = self._open[-1] if self._open else ""
-        if error.code == _MISMATCH and innermost:
-            hint = f"write <{innermost}/>" if innermost in VOID else f"close <{innermost}> first"
-            return MjmlFault(f"a closing tag that does not match <{innermost}>", self._xml.rfind("<", 0, at), hint)
-        if error.code == _NO_ELEMENTS and innermost:
-            return MjmlFault(f"<{innermost}> is never closed", at, f"add </{innermost}>")
+        if self._open and error.code in {_MISMATCH, _NO_ELEMENTS}:
+            tag, start = self._open[-1]
+            opened = self._offset(start)
+            if error.code == _NO_ELEMENTS:
+                return MjmlFault(f"<{tag}> is never closed", at, f"add </{tag}>", opened=opened)
+            hint = f"write <{tag}/>" if tag in VOID else f"close <{tag}> first"
+            at = self._xml.rfind("<", 0, at)
+            return MjmlFault(f"a closing tag that does not match <{tag}>", at, hint, opened=opened)
         if error.code == _INVALID_TOKEN:
             return _invalid_token(self._xml, at)
         hint = "MJML must be well-formed XML, from <mjml> to </mjml>: <br/> with a slash, attributes in quotes"
         return MjmlFault(expat.ErrorString(error.code), at, hint)
+
+    def _start(self, name: str, _: dict[str, str]) -> None:
+        self._open.append((name, self._parser.CurrentByteIndex))
 
     def _doctype(self, *_: object) -> None:
         at = self._bytes.rfind(b"<!DOCTYPE", 0, self._parser.CurrentByteIndex + len(b"<!DOCTYPE"))
@@ -142,11 +153,21 @@ def attributes(source: str, offset: int) -> Iterator[tuple[str, int]]:
         at = offset + found.start()
         if not _ATTRIBUTE_NAME.fullmatch(name):
             raise MjmlFault(f'"{name}" is no name for an attribute', at)
-        if value[0] == "'" and '"' in value:
-            # The MJML library writes double quotes around it and leaves those inside as they are.
-            raise MjmlFault("a double quote inside an attribute", offset + found.start(2) + value.index('"'), "&quot;")
         _check_entities(value, offset + found.start(2))
         yield name, at
+
+
+def plain_values(source: str) -> str:
+    """The attributes in a tag with all but printable ASCII as character references, in double quotes.
+
+    The MJML library writes values as Rust writes strings in a program: a line break as `\\n`, a no-break space as
+    `\\u{a0}`, a quote as `\\"`.
+    """
+    return _ATTRIBUTE.sub(lambda found: f'{found[1]}="{_NOT_PLAIN.sub(_reference, found[2][1:-1])}"', source)
+
+
+def _reference(character: re.Match[str]) -> str:
+    return f"&#{ord(character.group())};"
 
 
 def _check_entities(text: str, offset: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from newsletter.errors import Place, TemplateError
 from newsletter.issue.model import Issue
 from newsletter.rendering.context import Holes, content_seed, template_context
-from newsletter.rendering.css_lint import CssFault
+from newsletter.rendering.css_lint import CssFault, place_in_tags
 from newsletter.rendering.environment import TemplateEnvironment
 from newsletter.rendering.holes import Placeholders, fresh_nonce
 from newsletter.rendering.inlining import INLINERS, DamagedHtml, inline_css
@@ -122,8 +122,10 @@ class _Render:
         try:
             html = mjml_to_html(lint(mjml))
         except MjmlFault as fault:
-            place = self._environment.place_of(MJML_FILE, context, fault.offset)
-            raise TemplateError(fault.message, place=place, hint=fault.hint) from None
+            place, hint = self._environment.place_of(MJML_FILE, context, fault.offset), fault.hint
+            if fault.opened is not None:
+                hint += f"; it was opened at {self._environment.place_of(MJML_FILE, context, fault.opened)}"
+            raise TemplateError(fault.message, place=place, hint=hint) from None
         except MjmlFailure as failure:
             raise TemplateError(str(failure), place=self._place(MJML_FILE)) from None
         lost = self._placeholders.count(mjml) - self._placeholders.count(html)
@@ -139,12 +141,11 @@ class _Render:
                 holes=self._placeholders.count,
             )
         except CssFault as fault:
-            if fault.sheet:
-                place = self._place(fault.sheet, fault.line, fault.column)
-            elif fault.text in mjml:
-                place = self._environment.place_of(MJML_FILE, context, mjml.index(fault.text))
+            at = place_in_tags(mjml, fault.text) if fault.text else None
+            if at is not None:
+                place = self._environment.place_of(MJML_FILE, context, at)
             else:
-                place = self._place(MJML_FILE)
+                place = self._place(fault.sheet or MJML_FILE, fault.line, fault.column)
             raise TemplateError(fault.message, place=place, hint=fault.hint) from None
         except DamagedHtml as damage:
             hint = "simplify the template: a tag is left open, or nested too deep"
