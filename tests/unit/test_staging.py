@@ -51,6 +51,27 @@ def test_after_an_error_the_old_folder_stands_as_it_was(tmp_path: Path) -> None:
     assert left_over(target) == []
 
 
+def test_a_slot_and_its_edition_leave_each_other_alone(tmp_path: Path) -> None:
+    with staged_folder(tmp_path / "2026-01-07.evening", "x") as evening:
+        write(tmp_path / "2026-01-07", "morning")
+        (evening / "file").write_text("evening")
+    assert (tmp_path / "2026-01-07.evening" / "file").read_text() == "evening"
+
+
+def test_killed_between_the_two_renames_the_old_folder_comes_back(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    write(target, "one")
+    target.rename(tmp_path / ".x~abc.aside")
+    with pytest.raises(ZeroDivisionError):
+        raise_inside(target)
+    assert (target / "file").read_text() == "one"
+
+
+def raise_inside(target: Path) -> None:
+    with staged_folder(target, "x"):
+        raise ZeroDivisionError
+
+
 def test_what_it_holds_is_for_its_owner_alone(tmp_path: Path) -> None:
     with staged_folder(tmp_path / "x", "out/x") as staged:
         (staged / "messages").mkdir(mode=0o755)
