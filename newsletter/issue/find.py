@@ -5,16 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from newsletter.errors import IssueError, Place, UsageError
+from newsletter.errors import IssueError, Place, UsageError, shown
 from newsletter.issue.decode import MAX_BYTES, check_size
 from newsletter.issue.model import Issue
 from newsletter.issue.parse import parse_issue
 from newsletter.issue.slots import EDITION, SUFFIXES, Slot, slot_of, slot_path, slots_in
 
+#: Reading only, and without waiting: to open a named pipe nobody writes to would never end.
+_READ_AT_ONCE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _DATED = re.compile(rf"(?P<day>today|tomorrow|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:\.(?P<edition>{EDITION}))?")
 _ACCEPTED = (
     "Give today, tomorrow, a date (2026-01-07), a date with an edition of small letters, digits and hyphens "
@@ -119,15 +122,6 @@ def earlier_issues(
     return tuple(earlier)
 
 
-def shown(path: Path) -> str:
-    """The path as a user would type it here: relative to the working folder where that is shorter."""
-    try:
-        relative = os.path.relpath(path)
-    except (ValueError, OSError):  # another drive; a working folder that is gone
-        return str(path)
-    return min(str(path), relative, key=len)
-
-
 def _slot_of_file(path: Path, folder: Path, pattern: str) -> Slot | None:
     inside = os.path.relpath(path.absolute(), folder.absolute())
     if not inside.startswith(os.pardir):
@@ -168,7 +162,13 @@ def _missing(folder: Path, pattern: str, ref: IssueRef, expected: Path) -> Issue
 def _read(path: Path) -> bytes:
     """At most one byte more than is accepted: a file of gigabytes costs nothing."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=lambda name, _: os.open(name, _READ_AT_ONCE)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise IssueError(
+                    "this is a pipe or a device, not an issue file",
+                    place=Place(shown(path)),
+                    hint="Save the issue as an ordinary file and name that one.",
+                )
             data = file.read(MAX_BYTES + 1)
     except IsADirectoryError:
         raise IssueError("this is a folder, not an issue file", place=Place(shown(path)), hint=_ACCEPTED) from None

@@ -27,11 +27,12 @@ _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|e
 
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
-    """What the front matter sets; `end` is the index of the first line behind it."""
+    """What the front matter sets; `end` is the index of the first line behind it, `lists_line` is 0 without `lists`."""
 
     subject: str = ""
     preheader: str = ""
     lists: tuple[str, ...] = ()
+    lists_line: int = 0
     end: int = 0
 
 
@@ -60,7 +61,11 @@ def read_front_matter(lines: Sequence[str], source: str) -> FrontMatter:
     reader = _Values(values, inside, source, opening + 1)
     reader.refuse_unknown()
     return FrontMatter(
-        subject=reader.text("subject"), preheader=reader.text("preheader"), lists=reader.names("lists"), end=closing + 1
+        subject=reader.text("subject"),
+        preheader=reader.text("preheader"),
+        lists=reader.names("lists"),
+        lists_line=reader.line("lists"),
+        end=closing + 1,
     )
 
 
@@ -168,6 +173,10 @@ class _Values:
                 hint=f'Write {key} = ["daily-buzz"] in TOML, {key}: [daily-buzz] in YAML.',
             )
         return tuple(dict.fromkeys(self._line_of_text(key, name) for name in value))
+
+    def line(self, key: str) -> int:
+        """The line of the file where `key` stands, 0 if it is absent."""
+        return self._place(key).line or 0 if key in self._values else 0
 
     def _line_of_text(self, key: str, value: str) -> str:
         text = clean(value)

@@ -87,6 +87,8 @@ class Issue:
     note: tuple[Paragraph, ...] = ()
     sections: tuple[Section, ...] = ()
     title_date: dt.date | None = None
+    #: Where the front matter narrows `lists`; 0 if it does not.
+    lists_line: int = field(default=0, compare=False)
     source: str = field(default="", compare=False)
     #: The text of the file, for findings that point at a line. Line N is `source_lines[N - 1]`.
     source_lines: tuple[str, ...] = field(default=(), compare=False, repr=False)

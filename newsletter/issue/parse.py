@@ -66,6 +66,7 @@ def parse_issue(
         subject=front.subject or read.title,
         preheader=front.preheader or default_preheader(read.sections),
         lists=front.lists,
+        lists_line=front.lists_line,
         note=read.note,
         sections=read.sections,
         title_date=named,

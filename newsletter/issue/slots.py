@@ -16,8 +16,8 @@ Slot = tuple[dt.date, str]
 SUFFIXES = (".txt", ".md")
 EDITION = "[a-z0-9-]+"
 
-#: What the directives of strftime that make sense in a file name match.
-_DIRECTIVES = {
+#: What the directives of strftime that make sense in a file name match. The settings accept these and no others.
+DIRECTIVES = {
     "Y": r"\d{4}", "m": r"\d{2}", "d": r"\d{2}", "y": r"\d{2}", "j": r"\d{3}",
     "b": r"[^\W\d_]+", "B": r"[^\W\d_]+", "a": r"[^\W\d_]+", "A": r"[^\W\d_]+",
 }  # fmt: skip
@@ -40,13 +40,14 @@ def slot_path(pattern: str, slot: Slot) -> PurePath:
 
 def slot_of(path: PurePath, pattern: str) -> Slot | None:
     """The slot that a path relative to the folder of issues stands for, or None. Either suffix will do."""
-    regex, directives = _regex(pattern)
+    regex = _regex(pattern)
     match = regex.fullmatch(path.as_posix())
     if match is None:
         return None
-    texts = "|".join(match[f"date{index}"] for index in range(len(directives)))
+    found = [one for one in regex.groupindex if one in DIRECTIVES]
+    texts, formats = "|".join(match[one] for one in found), "|".join(f"%{one}" for one in found)
     try:
-        date = dt.datetime.strptime(texts, "|".join(directives)).date()  # noqa: DTZ007 - a day has no zone
+        date = dt.datetime.strptime(texts, formats).date()  # noqa: DTZ007 - a day has no zone
     except ValueError:  # 2026-02-30
         return None
     return date, match["edition"] or ""
@@ -69,12 +70,15 @@ def _fields(pattern: str) -> list[tuple[str, str | None, str | None, str | None]
         raise _no_pattern(pattern) from error
 
 
-def _regex(pattern: str) -> tuple[re.Pattern[str], list[str]]:
-    """A regex with groups date0, date1, … and edition, and the strftime format of each date."""
+def _regex(pattern: str) -> re.Pattern[str]:
+    """A regex with a group for each directive, named by its letter, and one called edition.
+
+    A directive that stands twice, as the year in `{date:%Y}/{date:%Y-%m-%d}`, must say the same both times.
+    """
     path = PurePath(pattern)
     suffix = path.suffix if path.suffix in SUFFIXES else ""
     stem = path.as_posix()[: len(path.as_posix()) - len(suffix)]
-    directives: list[str] = []
+    seen: set[str] = set()
     regex = ""
     for at, piece in enumerate(_EDITION_FIELD.split(stem)):
         if at % 3 == 1:
@@ -85,27 +89,28 @@ def _regex(pattern: str) -> tuple[re.Pattern[str], list[str]]:
             for text, field, spec, _ in _fields(piece):
                 regex += re.escape(text)
                 if field is not None:
-                    regex += f"(?P<date{len(directives)}>{_date_regex(field, spec or '', pattern)})"
-                    directives.append(spec or "%Y-%m-%d")
+                    regex += _date_regex(field, spec or "", pattern, seen)
     if "{edition}" not in stem:
         regex += rf"(?:\.(?P<edition>{EDITION}))?"
     ends = "|".join(re.escape(end) for end in SUFFIXES)
     try:
-        return re.compile(f"{regex}(?:{ends})" if suffix else regex, re.ASCII), directives
+        return re.compile(f"{regex}(?:{ends})" if suffix else regex, re.ASCII)
     except re.error as error:  # two {edition} fields
         raise _no_pattern(pattern) from error
 
 
-def _date_regex(field: str, spec: str, pattern: str) -> str:
+def _date_regex(field: str, spec: str, pattern: str, seen: set[str]) -> str:
     if field != "date":
         raise _no_pattern(pattern)
     regex, at = "", 0
     spec = spec or "%Y-%m-%d"
     while at < len(spec):
         if spec[at] == "%":
-            if spec[at + 1 : at + 2] not in _DIRECTIVES:
+            letter = spec[at + 1 : at + 2]
+            if letter not in DIRECTIVES:
                 raise _no_pattern(pattern)
-            regex += _DIRECTIVES[spec[at + 1]]
+            regex += f"(?P={letter})" if letter in seen else f"(?P<{letter}>{DIRECTIVES[letter]})"
+            seen.add(letter)
             at += 2
         else:
             regex += re.escape(spec[at])

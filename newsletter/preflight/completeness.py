@@ -22,6 +22,8 @@ _OPENING = re.compile(r"\{\{|\{%|\{#(?=\s)")
 _CLOSING = re.compile(r"\}\}|%\}")
 _STYLE = re.compile(r"<style\b.*?</style\s*>", re.IGNORECASE | re.DOTALL)
 _LIST_MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)])\s+")
+#: The number of a link, which the text part puts behind the words that are linked, and the space before it.
+_LINK_NUMBER = re.compile(r"(?<!\s)\s*\[\d+\]")
 _ACTIVE = ("script", "iframe", "frame", "object", "embed", "applet", "form", "input", "textarea", "select", "button")
 
 
@@ -29,6 +31,7 @@ class _Haystack:
     """A rendered part, made searchable once."""
 
     def __init__(self, text: str) -> None:
+        text = _LINK_NUMBER.sub("", text)
         self._words = f" {folded(text)} "
         self._letters = letters(text)
         self._shingles = shingles(text)
@@ -38,9 +41,11 @@ class _Haystack:
         return all(self._holds_line(_LIST_MARK.sub("", line)) for line in text.splitlines())
 
     def _holds_line(self, line: str) -> bool:
+        line = _LINK_NUMBER.sub("", line)
         run = letters(line)
         return (
-            f" {folded(line)} " in self._words
+            not folded(line)  # nothing that could be missed
+            or f" {folded(line)} " in self._words
             or (len(run) >= _LONG_RUN and run in self._letters)
             or containment(shingles(line), self._shingles) >= _THERE
         )

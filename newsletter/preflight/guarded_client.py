@@ -12,7 +12,6 @@ for they would connect on their own.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import time
@@ -23,6 +22,7 @@ import httpcore
 import httpx
 
 from newsletter import __version__
+from newsletter.preflight.public_addresses import why_not_public
 
 #: Seconds one request may take, from connecting to the end of the answer's head.
 SECONDS = 10.0
@@ -33,8 +33,6 @@ MOST_REDIRECTS = 5
 Resolver = Callable[[str, int], Sequence[str]]
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
 
 class AddressRefused(httpx.TransportError):
     """The name leads to an address that is not public; nothing was sent there."""
@@ -42,35 +40,6 @@ class AddressRefused(httpx.TransportError):
 
 class HostUnknown(httpx.TransportError):
     """The name has no address."""
-
-
-def why_not_public(address: str) -> str:
-    """Why nobody on the internet has this address, in a word or two; empty for a public one.
-
-    By the IANA registries of special-purpose addresses (RFC 6890). An IPv6 address that carries an IPv4 one (mapped,
-    6to4, Teredo, NAT64) is no more public than what it carries. Raises `ValueError` for what is no address.
-    """
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        carried = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
-        if ip in _NAT64:
-            carried.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
-        for inner in carried:
-            if inner is not None and (why := why_not_public(str(inner))):
-                return why
-        if ip.ipv4_mapped is not None:
-            return ""
-        if ip.is_site_local:
-            return "site-local"
-    kinds = {
-        "unspecified": ip.is_unspecified,
-        "loopback": ip.is_loopback,
-        "link-local": ip.is_link_local,
-        "multicast": ip.is_multicast,
-        "reserved": ip.is_reserved and ip not in _NAT64,
-        "private": not ip.is_global and ip not in _NAT64,
-    }
-    return next((kind for kind, applies in kinds.items() if applies), "")
 
 
 def resolve(host: str, port: int) -> Sequence[str]:

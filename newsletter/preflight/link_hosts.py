@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from newsletter.preflight.check import Found, check
 from newsletter.preflight.comparing import shortened
 from newsletter.preflight.issue_texts import issue_links
 from newsletter.preflight.model import Examined, Level
+from newsletter.preflight.public_addresses import address_of, why_not_public
 
 #: Scripts that are written together (UTS 39, "highly restrictive"): each with Latin.
 _TOGETHER = (
@@ -103,16 +103,15 @@ def link_lookalike(examined: Examined) -> Iterator[Found]:
     do="Link to the public address.",
 )
 def link_private(examined: Examined) -> Iterator[Found]:
-    """Private and loopback addresses, names of local networks, and user names in front of the host."""
+    """Addresses that are not public, however written, names of local networks, and user names in front of the host."""
     for link, parts in _web_links(examined):
         host = (parts.hostname or "").rstrip(".")
         if parts.username is not None:
             yield Found(f"the link to {host} carries a user name or password", link.line)
-        try:
-            private = not ipaddress.ip_address(host).is_global
-        except ValueError:
-            private = any(host == name or host.endswith(f".{name}") for name in _PRIVATE_NAMES)
-        if private:
+        address = address_of(host)
+        if address and (why := why_not_public(address)):
+            yield Found(f"the link {shortened(link.url)} leads to the {why} address {address}", link.line)
+        elif any(host == name or host.endswith(f".{name}") for name in _PRIVATE_NAMES):
             yield Found(f"the link {shortened(link.url)} leads to a private network", link.line)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from urllib.parse import urldefrag, urlsplit
 
 import httpx
@@ -16,7 +17,7 @@ from newsletter.preflight.comparing import shortened
 from newsletter.preflight.guarded_client import AddressRefused, HostUnknown, guarded_client
 from newsletter.preflight.issue_texts import issue_images, issue_links
 from newsletter.preflight.link_rules import LINK_BROKEN, LINK_FAILING, LINK_REFUSED, LINK_UNCONFIRMED
-from newsletter.preflight.links import url_problem
+from newsletter.preflight.links import is_under, url_problem
 from newsletter.preflight.model import Finding
 from newsletter.preflight.page import HOLE_HOST, read_page
 from newsletter.preflight.verdict import in_order
@@ -44,8 +45,8 @@ class Target:
 def targets(issue: Issue, rendered: RenderedIssue, *, own_site: str = "") -> tuple[Target, ...]:
     """Each web address once: links and images of the issue, then those of the template.
 
-    Left out: addresses that cannot be read (`link-syntax` names them), those with a hole in them, and those that begin
-    with `own_site`, where the issue's own page is not yet published.
+    Left out: addresses that cannot be read (`link-syntax` names them), those with a hole in them, and those under
+    `own_site`, where the issue's own page is not yet published.
     """
     page = read_page(rendered.html)
     found = [(link.url, link.line) for link in issue_links(issue)]
@@ -55,7 +56,7 @@ def targets(issue: Issue, rendered: RenderedIssue, *, own_site: str = "") -> tup
     lines: dict[str, int] = {}
     for url, line in found:
         is_web = url.lower().startswith(("http:", "https:")) and not url_problem(url)
-        if is_web and HOLE_HOST not in url and not (own_site and url.startswith(own_site)):
+        if is_web and HOLE_HOST not in url and not is_under(url, own_site):
             lines.setdefault(urldefrag(url).url, line)
     return tuple(Target(url, line) for url, line in lines.items())
 
@@ -85,9 +86,11 @@ def check_links(
             LINK_UNCONFIRMED.finding(f"only the first {MOST_LINKS} of {len(everything)} links were requested")
         )
     ours = client or guarded_client()
-    done: list[str] = []
+    done = 0
+    counting = Lock()
 
     def visit(of_host: list[Target]) -> list[Finding]:
+        nonlocal done
         found: list[Finding] = []
         for number, target in enumerate(of_host):
             if number:
@@ -95,9 +98,11 @@ def check_links(
             finding = request(ours, target)
             if finding:
                 found.append(finding)
-            done.append(target.url)
+            with counting:  # so that no number is said twice
+                done += 1
+                number_done = done
             if progress:
-                progress(len(done), len(chosen))
+                progress(number_done, len(chosen))
         return found
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from newsletter.preflight.check import Found, check
 from newsletter.preflight.comparing import folded, shortened
@@ -80,6 +80,27 @@ def host_problem(host: str) -> str:
     if len(labels) == 1 and host != "localhost":
         return f'the host "{host}" has no dot'
     return ""
+
+
+def is_under(url: str, site: str) -> bool:
+    """Whether a web address belongs to a site: same scheme, host and port, and a path at or below the site's own.
+
+    Nothing is under an empty `site`. A path with `..` in it is under none, for it may lead out again.
+    """
+    try:
+        ours, theirs = urlsplit(site), urlsplit(url)
+        same = _origin(ours) == _origin(theirs) and bool(ours.hostname)
+    except ValueError:
+        return False
+    start = ours.path.rstrip("/")
+    climbs = ".." in unquote(theirs.path).split("/")
+    return same and not climbs and (theirs.path == start or theirs.path.startswith(f"{start}/"))
+
+
+def _origin(parts: SplitResult) -> tuple[str, str, int | None]:
+    scheme = parts.scheme.lower()
+    port = {"http": 80, "https": 443}.get(scheme) if parts.port is None else parts.port
+    return scheme, (parts.hostname or "").rstrip("."), port
 
 
 def template_links(examined: Examined) -> list[Element]:
@@ -160,7 +181,7 @@ def link_insecure(examined: Examined) -> Iterator[Found]:
     elsewhere = [element.get("href") or "" for element in template_links(examined)]
     elsewhere += [element.get("src") or "" for element in read_page(examined.rendered.html).all("img")]
     for url in elsewhere:
-        if url.lower().startswith("http:") and url not in known and not (own and url.startswith(own)):
+        if url.lower().startswith("http:") and url not in known and not is_under(url, own):
             yield Found(f"the template's {shortened(url)} is not https")
 
 

@@ -50,5 +50,3 @@ class Examined:
     rendered: RenderedIssue
     publication: Publication
     earlier: Sequence[Issue] = ()
-    #: The words of `From`, `Reply-To` and the like that a check may compare with, none of them secret.
-    sender_domain: str = ""

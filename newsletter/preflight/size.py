@@ -6,15 +6,29 @@ from collections.abc import Iterator
 
 from newsletter.preflight.check import Found, check
 from newsletter.preflight.model import GMAIL_CLIPS_KB, KB, Examined, Level
-from newsletter.rendering.model import Holed
+from newsletter.rendering.model import HoleContext, Holed
 
 WARN_KB = 90
 FAIL_KB = 100
+#: Usual bytes of a recipient's own link: the site (25 to 50), purpose and newsletter (25), and a signed token (66).
+URL_BYTES = 160
+#: Usual bytes of a recipient's text: a name, or an address.
+TEXT_BYTES = 24
+_USUAL = {
+    HoleContext.HTML: TEXT_BYTES,
+    HoleContext.HTML_URL: URL_BYTES,
+    HoleContext.TEXT: TEXT_BYTES,
+    HoleContext.TEXT_URL: URL_BYTES,
+}
 
 
 def html_bytes(html: Holed) -> int:
-    """Bytes of the HTML in UTF-8 without what is filled in per recipient, which is some hundred bytes more."""
-    return sum(len(static.encode("utf-8", "surrogatepass")) for static in html.static)
+    """Bytes of the HTML in UTF-8 as a recipient gets it, for that is what Gmail clips; a hole counts as usual length.
+
+    One figure for everybody, so that it is the same before anyone is chosen.
+    """
+    static = sum(len(text.encode("utf-8", "surrogatepass")) for text in html.static)
+    return static + sum(_USUAL[hole.context] for hole in html.holes)
 
 
 @check(

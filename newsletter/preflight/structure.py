@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from newsletter.issue.headings import is_title_case
 from newsletter.preflight.check import Found, check
 from newsletter.preflight.comparing import folded, shortened
 from newsletter.preflight.issue_texts import title_line
@@ -12,38 +13,8 @@ from newsletter.preflight.model import Examined, Level
 
 #: A headline over this many characters takes more than three lines on a phone; a paragraph under it may be a headline.
 HEADLINE_CHARACTERS = 90
-#: Words that stay small in a headline in Title Case.
-_SMALL_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "as",
-        "at",
-        "but",
-        "by",
-        "for",
-        "from",
-        "if",
-        "in",
-        "into",
-        "is",
-        "nor",
-        "of",
-        "off",
-        "on",
-        "or",
-        "over",
-        "per",
-        "so",
-        "the",
-        "to",
-        "up",
-        "via",
-        "vs",
-        "with",
-    ]
-)
+#: Fewer words than these in Title Case may as well be a name.
+HEADLINE_WORDS = 3
 _SENTENCE_BREAK = re.compile(r"[a-z0-9)”\"’']{2}[.!?][”\"’']?\s+[A-ZÀ-Þ“\"]")
 
 
@@ -75,20 +46,24 @@ def empty_section(examined: Examined) -> Iterator[Found]:
 @check(
     "headline-repeated",
     Level.WARN,
-    means="Two stories of the issue have the same headline.",
+    means="Two stories of the issue have the same headline, or a section has the name of one.",
     do="Take one of them out, or tell them apart.",
 )
 def headline_repeated(examined: Examined) -> Iterator[Found]:
-    """Equal but for case and punctuation."""
-    first: dict[str, int] = {}
-    for story in examined.issue.stories():
-        key = folded(story.headline)
-        if not key:
-            continue
-        if key in first:
-            at = f" (line {first[key]})" if first[key] else ""
-            yield Found(f'"{shortened(story.headline)}" is already a headline of this issue{at}', story.line)
-        first.setdefault(key, story.line)
+    """Equal but for case and punctuation. A headline without text may have been read as the name of a section."""
+    first: dict[str, tuple[str, int]] = {}
+    for section in examined.issue.sections:
+        titles = [("a section", section.title, section.line)]
+        titles += [("a headline", story.headline, story.line) for story in section.stories]
+        for what, title, line in titles:
+            key = folded(title)
+            if not key:
+                continue
+            earlier, at = first.get(key, ("", 0))
+            if earlier and not what == earlier == "a section":  # two sections are for section-repeated
+                where = f" (line {at})" if at else ""
+                yield Found(f'"{shortened(title)}" is already {earlier} of this issue{where}', line)
+            first.setdefault(key, (what, line))
 
 
 @check(
@@ -119,7 +94,7 @@ def headline_like_paragraph(examined: Examined) -> Iterator[Found]:
     for story in examined.issue.stories():
         if len(story.headline) > HEADLINE_CHARACTERS:
             yield Found(f'a headline of {len(story.headline)} characters: "{shortened(story.headline)}"', story.line)
-        elif _SENTENCE_BREAK.search(story.headline) and not is_title_case(story.headline):
+        elif _SENTENCE_BREAK.search(story.headline) and not looks_like_headline(story.headline):
             yield Found(f'a headline of more than one sentence: "{shortened(story.headline)}"', story.line)
 
 
@@ -135,12 +110,10 @@ def paragraph_like_headline(examined: Examined) -> Iterator[Found]:
         for paragraph, below in zip(story.paragraphs, story.paragraphs[1:], strict=False):
             if paragraph.block or below.block or paragraph.links or len(below.text) <= len(paragraph.text):
                 continue
-            if len(paragraph.text) <= HEADLINE_CHARACTERS and is_title_case(paragraph.text):
+            if len(paragraph.text) <= HEADLINE_CHARACTERS and looks_like_headline(paragraph.text):
                 yield Found(f'a paragraph that looks like a headline: "{shortened(paragraph.text)}"', paragraph.line)
 
 
-def is_title_case(text: str) -> bool:
-    """At least three words, and all but the small ones (and figures) begin with a capital."""
-    found = re.findall(r"[^\W_][\w’'.-]*", text)
-    counted = [word for word in found if word.casefold() not in _SMALL_WORDS and word[0].isalpha()]
-    return len(counted) >= 3 and all(word[0].isupper() for word in counted)
+def looks_like_headline(text: str) -> bool:
+    """Whether a line is in Title Case, as the parser sees it, and long enough to be no mere name."""
+    return len(text.split()) >= HEADLINE_WORDS and is_title_case(text)

@@ -14,10 +14,19 @@ from newsletter.preflight.model import Examined, Level
 WORD_CHARACTERS = 40
 
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+_TODO = r"(?:TODO|FIXME|X{3,}|x{3,})"
+_LIST_MARK = r"\s*(?:(?:[-*+•]|\d{1,3}[.)])\s+)?"
 _PLACEHOLDERS = (
     # TK, "to come", in capitals only and as a whole word; two companies are really called so.
     re.compile(r"\b(?:TK)+\b(?! (?:Maxx|Elevator)\b)"),
-    re.compile(r"\b(?:TODO|FIXME|X{3,}|x{3,})\b"),
+    re.compile(r"[\[(][^\[\]()\n]{0,60}\btk[\])]", re.IGNORECASE),
+    re.compile(r"\bx{3,} to (?:come|follow)\b", re.IGNORECASE),
+    # TODO as an editor's mark: begins a block with a colon, a dash or a bracket, is a line, or stands in brackets.
+    re.compile(
+        rf"^{_LIST_MARK}{_TODO}(?=:|\s+[-–—]\s|\s*[–—]|\s+[(\[]|[.!?…\s]*$)"
+        rf"|\[[^\[\]\n]{{0,60}}?\b{_TODO}\b[^\[\]\n]{{0,60}}\](?!\()|\({_TODO}:[^()\n]{{0,60}}",
+        re.MULTILINE,
+    ),
     re.compile(r"\blorem ipsum\b", re.IGNORECASE),
     re.compile(r"\b(?:headline|text|copy|story|link|content) goes here\b", re.IGNORECASE),
     # Brackets are also an editor's note inside a quotation ([sic], [the president]), so only these words count.
@@ -27,6 +36,7 @@ _PLACEHOLDERS = (
         re.IGNORECASE,
     ),
     re.compile(r"\[insert\b[^\]]{0,60}\]", re.IGNORECASE),
+    re.compile(r"\[(?:ADD[\s:][^\]]{1,60}|[Aa]dd (?:an? |the |your )?(?:link|photo|image|quote|source)s?)\](?!\()"),
     # What other programs put for a subscriber's name: {{ name }}, {% if %}, {name}, %%name%%, *|FNAME|*, <<name>>.
     re.compile(
         r"\{\{.{0,60}?\}\}|\{%.{0,60}?%\}|\{(?:first|last|full|user)?_?(?:name|e?mail)\}"
@@ -34,6 +44,8 @@ _PLACEHOLDERS = (
     ),
     re.compile(r"\{\{|\}\}|\{%|%\}"),
 )
+#: Marks that are words as well: an app, a film, a company, the thirtieth of its kind.
+_PERHAPS = re.compile(rf"\b{_TODO}\b")
 #: UTF-8 that was read as Windows-1252 or Latin-1 on its way here, and the mark of bytes that could not be read.
 _GARBLED = re.compile(r"\ufffd|â€[\u0080-\u009f™œž˜š“”¦¢\"]|Ã[\u0080-\u00bfƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|Â[\u00a1-\u00bf]")
 _OVERRIDE = re.compile(r"[\u202d\u202e]")
@@ -48,24 +60,31 @@ _BREAK = re.compile(
 @check(
     "placeholder-text",
     Level.ERROR,
+    Level.WARN,
     means="A text that was meant to be replaced is still there.",
     do="Write what belongs there, or take it out.",
 )
 def placeholder_text(examined: Examined) -> Iterator[Found]:
-    """Whole words, in the case editors use, outside URLs; each mark once a line."""
+    """Whole words, in the case editors use, outside URLs; each mark once a line.
+
+    TODO, FIXME and XXX in the midst of a text are a warning, for names hold them too.
+    """
     for text, line in all_texts(examined.issue):
-        for mark in placeholders(text):
-            yield Found(f'placeholder "{shortened(mark)}" in "{shortened(text)}"', line)
+        for mark, level in placeholders(text):
+            what = "placeholder" if level is Level.ERROR else "perhaps a placeholder:"
+            yield Found(f'{what} "{shortened(mark)}" in "{shortened(text)}"', line, level)
 
 
-def placeholders(text: str) -> list[str]:
-    """The placeholders in `text`, each once, as they stand there."""
+def placeholders(text: str) -> list[tuple[str, Level]]:
+    """The placeholders in `text`, each once, as they stand there, and how sure it is that they are."""
     without_urls = _URL.sub(" ", text)
-    found: list[str] = []
-    for pattern in _PLACEHOLDERS:
+    found: list[tuple[str, Level]] = []
+    patterns = [(pattern, Level.ERROR) for pattern in _PLACEHOLDERS]
+    for pattern, level in (*patterns, (_PERHAPS, Level.WARN)):
         for match in pattern.finditer(without_urls):
-            if not any(match.group() in one for one in found):
-                found.append(match.group())
+            mark = match.group().strip()
+            if not any(mark in one for one, _ in found):
+                found.append((mark, level))
     return found
 
 

@@ -36,8 +36,8 @@ class Site(Table):
     postal_address: kinds.Text = key("", "Postal address in the mail's footer; the law asks for one (CAN-SPAM).")
     secret_key: Secret | None = key(
         None,
-        "Signs the links in mails. Absent, or its variable not set: a key is generated into `var/secret.key` beside "
-        "config.toml (0600), on SQLite only.",
+        "Signs the links in mails; at least 32 characters. Absent, or its variable not set: a key is generated into "
+        "`var/secret.key` beside config.toml (0600), on SQLite only.",
     )
     secret_key_fallbacks: tuple[Secret, ...] = key(
         [], "Earlier secret keys: links already mailed must keep working after a change of `secret_key`."

@@ -11,11 +11,15 @@ from pathlib import Path
 
 from newsletter.errors import ConfigError, OutputError, Place, Problem
 from newsletter.settings.loaded import Loaded
+from newsletter.settings.secrets import Secret
 
 #: Relative to the folder of config.toml.
 GENERATED = Path("var", "secret.key")
 #: 256 bits in hex.
 _LENGTH = 64
+#: Characters that a key needs at least: 128 bits, even as hex. With less, whoever guesses it signs links of their own.
+LEAST_LENGTH = 32
+HOW_TO_MAKE = 'python3 -c "import secrets; print(secrets.token_hex(32))"'
 
 
 def site_secret(loaded: Loaded, environ: Mapping[str, str]) -> str:
@@ -28,7 +32,7 @@ def site_secret(loaded: Loaded, environ: Mapping[str, str]) -> str:
     reference = loaded.settings.site.secret_key
     on_sqlite = loaded.settings.database.url.startswith("sqlite")
     if reference is not None and not (on_sqlite and reference.env and reference.env not in environ):
-        return reference.resolve(environ, loaded.folder)
+        return _configured(reference, loaded, environ, f"make a long one: {HOW_TO_MAKE}")
     if not on_sqlite:
         message = (
             "site.secret_key is missing: it is generated on SQLite only, machines that share a database share a key"
@@ -43,7 +47,8 @@ def site_secrets(loaded: Loaded, environ: Mapping[str, str]) -> tuple[str, ...]:
     Then `secret_key_fallbacks`, then a key that was generated before `secret_key` was set.
     """
     keys = [site_secret(loaded, environ)]
-    keys += [reference.resolve(environ, loaded.folder) for reference in loaded.settings.site.secret_key_fallbacks]
+    fallbacks = loaded.settings.site.secret_key_fallbacks
+    keys += [_configured(one, loaded, environ, _SHORT_FALLBACK) for one in fallbacks]
     generated = loaded.resolve(GENERATED)
     if generated.is_file():
         keys.append(_read(generated))
@@ -51,6 +56,17 @@ def site_secrets(loaded: Loaded, environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 _SUGGESTION = 'Write secret_key = { env = "NEWSLETTER_SECRET_KEY" } under [site] and set that variable.'
+
+
+_SHORT_FALLBACK = f"take it out, though links signed with it stop working; long ones are made with {HOW_TO_MAKE}"
+
+
+def _configured(reference: Secret, loaded: Loaded, environ: Mapping[str, str], suggestion: str) -> str:
+    """The key that is referred to. Raises ConfigError, which says nothing of the key itself, where it is too short."""
+    key = reference.resolve(environ, loaded.folder)
+    if len(key.strip()) < LEAST_LENGTH:
+        raise reference.error(f"the {reference.source} holds fewer than {LEAST_LENGTH} characters", suggestion)
+    return key
 
 
 def _generated(path: Path) -> str:

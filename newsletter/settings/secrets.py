@@ -52,12 +52,12 @@ class Secret(BaseModel):
         """The secret itself, without the line end of a file. Raises ConfigError with the key and the place to fill."""
         if self.env:
             if self.env not in environ:
-                raise self._error(f"the environment variable {self.env} is not set", f"set {self.env}")
+                raise self.error(f"the environment variable {self.env} is not set", f"set {self.env}")
             secret = environ[self.env]
         else:
             secret = self._read(base / self.file)
         if not secret:
-            raise self._error(f"the {self.source} is empty", f"put the secret into the {self.source}")
+            raise self.error(f"the {self.source} is empty", f"put the secret into the {self.source}")
         return secret
 
     def _read(self, path: Path) -> str:
@@ -65,15 +65,16 @@ class Secret(BaseModel):
             content = path.read_bytes()
         except OSError as error:
             reason = error.strerror or "cannot be read"
-            failure = self._error(f"the file {path} cannot be read: {reason}", f"make {path}, readable by this user")
+            failure = self.error(f"the file {path} cannot be read: {reason}", f"make {path}, readable by this user")
         else:
             try:
                 return content.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
-                failure = self._error(f"the file {path} is not UTF-8 text", "write the secret as plain text")
+                failure = self.error(f"the file {path} is not UTF-8 text", "write the secret as plain text")
         # raised out here, so that no exception that could carry the content hangs on it
         raise failure
 
-    def _error(self, message: str, suggestion: str) -> ConfigError:
+    def error(self, message: str, suggestion: str) -> ConfigError:
+        """What is wrong with the secret, at its key and place; `message` must not repeat the secret."""
         key = self._key or "secret"
         return ConfigError([Problem(key, f"{key}: {message}", self._place, suggestion=suggestion)])

@@ -35,7 +35,9 @@ PROTOCOLS = ["delivery.provider", "delivery.ledger"]
 SEGMENTS = ["rendering.mime"]
 
 _CORE = ["issue", "rendering", "preflight", "audience", "delivery", "settings", "errors"]
-_ADAPTER = [*PROTOCOLS, *VALUES["delivery"], *VALUES["audience"], *VALUES["rendering"], *SEGMENTS, "errors"]
+#: How a cell of a CSV file is kept from being run.
+CELLS = ["audience.spreadsheets"]
+_ADAPTER = [*CELLS, *PROTOCOLS, *VALUES["delivery"], *VALUES["audience"], *VALUES["rendering"], *SEGMENTS, "errors"]
 _SHOWN = [module for modules in VALUES.values() for module in modules]
 #: The settings as documents: as they are in force, as a schema, and what is wrong with them.
 _SHOWN += ["settings.show", "settings.schema", "settings.picture"]

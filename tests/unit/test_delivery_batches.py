@@ -89,6 +89,7 @@ class TestLinks:
         signer = maker("new", "old")._signers
         believed = next(iter(signer.values())).unsign(old)
         assert believed == b"someone"
+        assert maker("new", "old").subscriber_id("ana@example.com") == maker("old").subscriber_id("ana@example.com")
         with pytest.raises(itsdangerous.BadSignature):
             next(iter(maker("new")._signers.values())).unsign(old)
 

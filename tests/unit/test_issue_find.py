@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 from pathlib import Path, PurePath
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.errors import IssueError, UsageError
+from newsletter.errors import IssueError, UsageError, shown
 from newsletter.issue.blank import PLACEHOLDER, blank_issue
-from newsletter.issue.find import IssueRef, earlier_issues, expected_file, issue_file, parse_ref, read_issue, shown
+from newsletter.issue.find import IssueRef, earlier_issues, expected_file, issue_file, parse_ref, read_issue
 from newsletter.issue.parse import parse_issue
-from newsletter.issue.slots import slot_of, slot_path, slots_in
+from newsletter.issue.slots import DIRECTIVES, slot_of, slot_path, slots_in
+from newsletter.settings.addresses import ISSUE_DIRECTIVES, check_issue_path
 
 PATTERN = "{date:%Y-%m-%d}.txt"
 TODAY = dt.date(2026, 1, 6)
@@ -266,3 +268,59 @@ class TestBlank:
                 assert PLACEHOLDER in story.headline.split()
                 assert all(paragraph.text.startswith(PLACEHOLDER) for paragraph in story.paragraphs)
             assert len(list(issue.stories())) == max(1, len(sections))
+
+
+class TestThePatternsThatSettingsAccept:
+    """`settings` may not import `issue`, so each has its own list; here they are held together."""
+
+    def test_are_written_with_the_directives_that_can_be_read_back(self) -> None:
+        assert DIRECTIVES.keys() == ISSUE_DIRECTIVES
+
+    def test_with_any_one_letter_are_those_that_name_issues(self) -> None:
+        accepted, named = set(), set()
+        for letter in (chr(code) for code in range(33, 127) if chr(code) not in "{}/\\"):
+            pattern = f"{{date:%Y-%m-%d}}_{{date:%{letter}}}.txt"
+            with contextlib.suppress(ValueError):
+                accepted.add(check_issue_path(pattern))
+            with contextlib.suppress(IssueError):
+                if slot_of(slot_path(pattern, (JANUARY_7, "")), pattern) == (JANUARY_7, ""):
+                    named.add(pattern)
+        assert accepted == named
+        assert len(named) == len(DIRECTIVES)
+
+    @given(
+        st.lists(
+            st.sampled_from(["{date}", "{date:%Y}", "{date:%m-%d}", "{date:%j}", "{date:%d %b %y}", "{date:%A}",
+                             "{date:%V}", "{edition}", ".{edition}", "{edition}/", "{{", "}}", "issue", "/", "-", "é",
+                             "%"]),
+            max_size=5,
+        ).flatmap(lambda parts: st.permutations(["{date}", *parts])),
+        st.sampled_from([".txt", ".md"]),
+    )  # fmt: skip
+    def test_name_issues_and_are_read_back(self, parts: list[str], suffix: str) -> None:
+        try:
+            pattern = check_issue_path("".join(parts) + suffix)
+        except ValueError:
+            return
+        assert slot_of(slot_path(pattern, (JANUARY_7, "")), pattern) == (JANUARY_7, "")
+
+
+def test_a_year_that_stands_twice_must_be_the_same_year() -> None:
+    pattern = "{date:%Y}/{date:%Y-%m-%d}.txt"
+    assert slot_of(PurePath("2026/2026-01-07.evening.txt"), pattern) == (JANUARY_7, "evening")
+    assert slot_of(PurePath("2025/2026-01-07.txt"), pattern) is None
+
+
+def test_a_pipe_in_place_of_an_issue_is_refused_at_once_and_passed_over_among_the_earlier(tmp_path: Path) -> None:
+    """Opened like a file it would be waited for without end."""
+    os.mkfifo(tmp_path / "2026-01-07.txt")
+    with pytest.raises(IssueError, match="a pipe or a device") as caught:
+        read_issue(tmp_path, "{date:%Y-%m-%d}.txt", IssueRef(dt.date(2026, 1, 7)))
+    assert caught.value.hint
+    today = parse_issue(b"Buzz\nA Day\nNothing.\n", source="x", date=dt.date(2026, 1, 8))
+    assert earlier_issues(tmp_path, "{date:%Y-%m-%d}.txt", today) == ()
+
+
+def test_a_device_in_place_of_an_issue_is_refused() -> None:
+    with pytest.raises(IssueError, match="a pipe or a device"):
+        read_issue(Path(), "{date:%Y-%m-%d}.txt", IssueRef(None, "", Path("/dev/zero")))

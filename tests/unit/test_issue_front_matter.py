@@ -37,6 +37,17 @@ def test_front_matter_sets_subject_preheader_and_lists(front: str) -> None:
     assert (issue.preheader, issue.lists) == ("All the trains that run", ("daily-buzz", "staff"))
 
 
+def test_the_line_of_lists_is_known_and_makes_no_difference() -> None:
+    assert [read(front).lists_line for front in (TOML, YAML, "\n\n" + TOML, "", "---\nsubject: x\n---\n")] == [
+        4,
+        4,
+        6,
+        0,
+        0,
+    ]
+    assert read(TOML) == read("\n" + TOML)
+
+
 def test_lines_are_counted_from_the_top_of_the_file() -> None:
     (story,) = read(TOML).stories()
     assert (story.line, story.paragraphs[0].line) == (7, 8)

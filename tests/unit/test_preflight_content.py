@@ -121,6 +121,17 @@ def test_the_second_of_two_equal_headlines_is_named() -> None:
     clean("headline-repeated", examined_of())
 
 
+def test_a_headline_that_was_read_as_a_section_is_compared_with_the_headlines() -> None:
+    section_first = MORNING + "Ferry Returns\nBoats Again\nThey run.\nFerry Returns\nIt is back.\n"
+    breach(
+        "headline-repeated", examined_of(issue_of(section_first)), WARN, "a section of this issue (line 11)", line=14
+    )
+    section_last = MORNING + "Ferry Returns\nIt is back.\nFerry Returns\nBoats Again\nThey run.\n"
+    breach(
+        "headline-repeated", examined_of(issue_of(section_last)), WARN, "a headline of this issue (line 11)", line=13
+    )
+
+
 def test_a_section_that_stands_twice_is_named() -> None:
     breach(
         "section-repeated",
@@ -167,9 +178,15 @@ def test_a_title_case_line_above_a_paragraph_may_be_a_headline() -> None:
         "Trams to Return",
         line=6,
     )
-    clean(
-        "paragraph-like-headline", examined_of(issue_of(text.format("It was a good day for the town."))), examined_of()
+    breach(
+        "paragraph-like-headline",
+        examined_of(issue_of(text.format("Reserve Bank of India Buys an iPhone Yet."))),
+        WARN,
+        line=6,
     )
+    for line in ("It was a good day for the town.", "Deutsche Bank.", "Trams Return To The town."):
+        clean("paragraph-like-headline", examined_of(issue_of(text.format(line))))
+    clean("paragraph-like-headline", examined_of())
 
 
 @pytest.mark.parametrize(
@@ -178,7 +195,13 @@ def test_a_title_case_line_above_a_paragraph_may_be_a_headline() -> None:
         ("The minister said TK people had come.", "TK"),
         ("The minister (TKTK) said so.", "TKTK"),
         ("TODO: ask the port.", "TODO"),
-        ("Some XXX people came.", "XXX"),
+        ("TODO", "TODO"),
+        ("The port [TODO: ask them] said so.", "[TODO: ask them]"),
+        ("FIXME (who said so?)", "FIXME"),
+        ("XXX – a figure from the port.", "XXX"),
+        ("The report is out (link tk) today.", "(link tk)"),
+        ("The report is out [ADD LINK] today.", "[ADD LINK]"),
+        ("Xxx to come.", "Xxx to come"),
         ("Lorem ipsum dolor sit amet.", "Lorem ipsum"),
         ("Dear [Name], good morning.", "[Name]"),
         ("Good morning, [first name].", "[first name]"),
@@ -194,9 +217,16 @@ def test_placeholder_text_is_an_error_with_its_line(line: str, mark: str) -> Non
     breach("placeholder-text", examined_of(with_line(line)), ERROR, f'"{mark}"', line=6)
 
 
+def test_a_mark_that_names_hold_too_is_a_warning_in_the_midst_of_a_text() -> None:
+    headline = MORNING.replace("Ferry Line Keeps Its Night Service", "TODO App Maker Sold to XXX Holdings")
+    breach("placeholder-text", examined_of(issue_of(headline)), WARN, '"TODO"', '"XXX"', line=6)
+    breach("placeholder-text", examined_of(with_line("It was Super Bowl XXX, they said.")), WARN, '"XXX"', line=6)
+
+
 @pytest.mark.parametrize(
     "line",
     [
+        "They [add] that the [ADD] law of the town of Tk (see TKs) is old.",
         "TK Maxx opened a shop in the ATK building, near the TKs' club.",
         "Todo el mundo habla de ello, se lo digo yo a ustedes.",
         "Members of staff [sic] told [the president] so on the MXXX line.",
@@ -212,6 +242,34 @@ def test_ordinary_words_are_no_placeholders(line: str) -> None:
 def test_a_placeholder_in_the_subject_points_at_the_front_matter() -> None:
     issue = issue_of(f'+++\nsubject = "Bridge opens, TK more"\n+++\n{MORNING}')
     breach("placeholder-text", examined_of(issue), ERROR, '"TK"', line=2)
+
+
+def markdown(body: str) -> Examined:
+    """A Markdown issue with this from line 7 on."""
+    return examined_of(issue_of(f"# Daily Buzz: 7 January 2026\n\n## Top News\n\n### A Story\n\n{body}\n", suffix="md"))
+
+
+@pytest.mark.parametrize(
+    ("body", "said", "line"),
+    [
+        ("| port | boats |\n|---|:--:|\n| north | 3 |", "a table", 7),
+        ("port | boats\n--- | ---\nnorth | 3", "a table", 7),
+        ("The bridge opens\nin ~~May~~ June.", '"~~May~~"', 8),
+        ("### The ~~Old~~ New Bridge\n\nIt is open.", '"~~Old~~"', 7),
+        ("Still open:\n\n- the port\n- [ ] ask the port", '"ask the port"', 10),
+    ],
+)
+def test_markdown_of_other_programs_is_named_with_its_line(body: str, said: str, line: int) -> None:
+    breach("markdown-unsupported", markdown(body), WARN, said, line=line)
+
+
+def test_what_is_no_table_no_task_and_not_struck_out_is_left_alone() -> None:
+    clean(
+        "markdown-unsupported",
+        markdown("Write `~~word~~` or `|---|` for it.\n\n    - [x](https://example.com/) is ~~ not struck ~~ out"),
+        markdown("```\n| a | b |\n|---|---|\n```\n\nA | B, and a rule:\n\n---\n\n- [sic] stays"),
+        examined_of(with_line("A text file knows no ~~struck~~ words and no |---| tables, so they are its own.")),
+    )
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="[]{}%*|<"), max_size=80))

@@ -28,6 +28,7 @@ from preflight_examples import (
     with_paragraph,
 )
 
+from newsletter.delivery.links import LinkMaker
 from newsletter.issue.model import Paragraph
 from newsletter.preflight import client_features
 from newsletter.preflight.client_data import FAMILIES, OTHER_FAMILIES, Support, support_data
@@ -35,8 +36,8 @@ from newsletter.preflight.client_features import property_feature, uses_of
 from newsletter.preflight.client_support import QUIET, UNAVOIDABLE
 from newsletter.preflight.model import KB, Examined, Level
 from newsletter.preflight.page import read_page
-from newsletter.preflight.size import html_bytes
-from newsletter.rendering.model import Holed
+from newsletter.preflight.size import TEXT_BYTES, URL_BYTES, html_bytes
+from newsletter.rendering.model import Hole, HoleContext, Holed
 
 INFO, WARN, ERROR = Level
 
@@ -54,6 +55,18 @@ def test_size_is_counted_in_bytes_and_the_limits_are_90_and_100_kb() -> None:
     breach("html-size", of_size(90 * KB), WARN, "90.0 KB, Gmail clips at 102")
     breach("html-size", of_size(100 * KB - 1), WARN, "100.0 KB")
     breach("html-size", of_size(100 * KB), ERROR, "100.0 KB")
+
+
+def test_a_recipients_own_values_count_towards_the_size() -> None:
+    contexts = (HoleContext.HTML_URL, HoleContext.HTML, HoleContext.HTML_URL)
+    html = Holed(("<é>", "", "", "!"), tuple(Hole(f"value{at}", context) for at, context in enumerate(contexts)))
+    assert html_bytes(html) == 5 + 2 * URL_BYTES + TEXT_BYTES
+
+
+def test_the_usual_link_is_about_as_long_as_a_real_one() -> None:
+    maker = LinkMaker("https://news.example.com", "daily-buzz", ["k" * 64])
+    links = maker.links(maker.subscriber_id("anna@example.com"), "2026-01-07")
+    assert URL_BYTES / 2 <= len(links.unsubscribe_url) <= URL_BYTES
 
 
 def test_images_without_alternative_text() -> None:
@@ -148,6 +161,15 @@ def test_a_wrapped_and_numbered_text_part_is_complete() -> None:
         .replace("Harbour Bridge", "HARBOUR\n  BRIDGE")
     )
     clean("text-incomplete", examined_of(text=text.replace("har-\nbour", "harbour")))
+
+
+def test_numbers_of_links_between_the_words_of_a_short_paragraph_are_not_its_words() -> None:
+    issue = with_paragraph(Paragraph("The port says so.", "The <b>port</b> says so.", 91))
+    text = text_of(issue)
+    clean("text-incomplete", examined_of(issue, text=text.replace("The port says", "The port [1] says")))
+    clean("text-incomplete", examined_of(issue, text=text.replace("The port says", "The po [12]rt\n[1234] says")))
+    lost = examined_of(issue, text=text.replace("The port says", "The [1] says"))
+    breach("text-incomplete", lost, WARN, "The port says so.", line=91)
 
 
 def test_a_list_is_complete_though_html_draws_its_numbers_itself() -> None:

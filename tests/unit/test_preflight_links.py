@@ -22,8 +22,8 @@ from preflight_examples import (
 )
 
 from newsletter.preflight.link_hosts import decoded_host
-from newsletter.preflight.links import url_problem
-from newsletter.preflight.model import Level
+from newsletter.preflight.links import is_under, url_problem
+from newsletter.preflight.model import Examined, Level
 
 INFO, WARN, ERROR = Level
 
@@ -196,18 +196,61 @@ def test_any_host_can_be_shown(host: str) -> None:
     assert isinstance(decoded_host(f"xn--{host}"), str)
 
 
+SITE = "https://news.example.com/mail"
+
+
 @pytest.mark.parametrize(
     "url",
+    [SITE, f"{SITE}/", f"{SITE}/archive/1?x=..#top", f"{SITE}?page=2", "HTTPS://NEWS.example.com:443/mail/a",
+     "https://news.example.com./mail/a"],
+)  # fmt: skip
+def test_what_is_under_a_site(url: str) -> None:
+    assert is_under(url, SITE)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://news.example.com.evil.example/mail/x", "https://news.example.com@evil.example/mail/x",
+     "https://news.example.com:8443/mail/x", "http://news.example.com/mail/x", "https://news.example.com/mailbox",
+     "https://news.example.com/", "https://news.example.com/mail/../x", "https://news.example.com/mail/%2E%2e/x",
+     "https://[::1/mail", "https://news.example.com:x/mail", ""],
+)  # fmt: skip
+def test_what_only_begins_like_a_site_is_not_under_it(url: str) -> None:
+    assert not is_under(url, SITE)
+    assert not is_under(url, "")
+
+
+def test_a_host_that_begins_like_the_newsletters_own_is_named_when_it_is_not_https() -> None:
+    local = dataclasses.replace(PUBLICATION, base_url="http://news.example.com")
+    page = page_of(issue_of()).replace("<body>", '<body><a href="http://news.example.com.evil.example/x">All</a>')
+    breach("link-insecure", examined_of(page=page, publication=local), WARN, "evil.example")
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
     [
-        "http://localhost:8000/draft",
-        "https://192.168.1.20/draft",
-        "https://[::1]/draft",
-        "https://staging.internal/draft",
-        "https://printer.local/",
+        ("http://localhost:8000/draft", "a private network"),
+        ("https://staging.internal/draft", "a private network"),
+        ("https://printer.local/", "a private network"),
+        ("https://192.168.1.20/draft", "the private address 192.168.1.20"),
+        ("https://[::1]/draft", "the loopback address ::1"),
+        ("http://127.1/", "the loopback address 127.0.0.1"),
+        ("http://2130706433/", "the loopback address 127.0.0.1"),
+        ("http://0x7f.0.0.1/", "the loopback address 127.0.0.1"),
+        ("http://0177.0.0.1/", "the loopback address 127.0.0.1"),
+        ("https://[64:ff9b::7f00:1]/", "the loopback address 64:ff9b::7f00:1"),
+        ("https://[::ffff:10.0.0.1]/", "the private address"),
+        ("https://[3fff::1]/", "the documentation address"),
+        ("https://192.88.99.1/", "the reserved address"),
+        ("https://224.0.0.251/", "the multicast address"),
     ],
 )
-def test_a_link_into_a_private_network_is_an_error(url: str) -> None:
-    breach("link-private", examined_of(with_link(url)), ERROR, "private network", line=91)
+def test_a_link_to_where_no_reader_can_go_is_an_error(url: str, where: str) -> None:
+    breach("link-private", examined_of(with_link(url)), ERROR, f"leads to {where}", line=91)
+
+
+def test_a_link_to_a_public_address_is_not_private() -> None:
+    clean("link-private", examined_of(with_link("https://8.8.8.8/")), examined_of(with_link("https://[2a00:1450::1]/")))
 
 
 def test_a_link_with_a_password_is_an_error_and_does_not_repeat_it() -> None:
@@ -234,3 +277,36 @@ def test_a_text_that_names_another_host_is_a_warning() -> None:
         examined_of(with_link("https://example.com/", "the 3.5 percent rise")),
         examined_of(with_link("mailto:editor@example.com", "editor@example.com")),
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "address"),
+    [
+        ("See www.example.com/port, for more of it.", "www.example.com/port"),
+        ("The port (https://example.com/a_(b)) said so.", "https://example.com/a_(b)"),
+        ("The port [http://example.com/x] said so.", "http://example.com/x"),
+        ("The port <https://example.com/y> said so.", "https://example.com/y"),
+        ("Write to mailto:port@example.com, they say.", "mailto:port@example.com"),
+    ],
+)
+def test_an_address_left_in_a_text_is_shown_as_text_and_not_as_a_link(line: str, address: str) -> None:
+    breach("link-plain", examined_of(with_line(line)), INFO, f"{address} is shown as text", line=6)
+
+
+def test_a_script_left_in_a_text_is_a_warning() -> None:
+    issue = with_line("Click javascript:alert(1) here.")
+    breach("link-plain", examined_of(issue), WARN, "javascript:alert(1) is shown as text", line=6)
+
+
+def test_what_is_linked_broken_or_only_looks_like_an_address_is_no_plain_link() -> None:
+    lines = [
+        "Read more at https://example.com/the-storys-link",
+        "JavaScript: The Good Parts, by Booking.com and me@www.example.com, is on www. or data: or http: or here.",
+        "A [link](https://example.com/x) is another check's.",
+    ]
+    clean("link-plain", with_and_without_link(), *(examined_of(with_line(line)) for line in lines))
+
+
+def with_and_without_link() -> Examined:
+    text = "Go to <https://example.com/a>, [www.example.com](https://www.example.com/) and `www.example.com/x` now."
+    return examined_of(issue_of(f"# Buzz: 7 January 2026\n\n## Top News\n\n### A Story\n\n{text}\n", suffix="md"))

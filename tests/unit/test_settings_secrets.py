@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import traceback
@@ -17,7 +18,7 @@ from newsletter.errors import ConfigError, OutputError
 from newsletter.settings.load import load_settings
 from newsletter.settings.loaded import Loaded
 from newsletter.settings.masking import mask_broken_line, mask_database_url, mask_line, mask_url
-from newsletter.settings.secret_key import site_secret, site_secrets
+from newsletter.settings.secret_key import HOW_TO_MAKE, LEAST_LENGTH, site_secret, site_secrets
 from newsletter.settings.show import format_problems, shown_values
 
 CANARY = "hunter2-CANARY"
@@ -159,10 +160,41 @@ def test_an_unset_variable_means_a_generated_key_on_sqlite_and_links_signed_with
 ) -> None:
     loaded = load(tmp_path, f'{NEWSLETTER}[site]\nsecret_key = {{ env = "SITE_KEY" }}\n')
     generated = site_secret(loaded, {})
-    assert site_secret(loaded, {"SITE_KEY": "k"}) == "k"
-    assert site_secrets(loaded, {"SITE_KEY": "k"}) == ("k", generated)
+    key = "k" * LEAST_LENGTH
+    assert site_secret(loaded, {"SITE_KEY": key}) == key
+    assert site_secrets(loaded, {"SITE_KEY": key}) == (key, generated)
     with pytest.raises(ConfigError, match="SITE_KEY is empty"):
         site_secret(loaded, {"SITE_KEY": ""})
+
+
+@pytest.mark.parametrize("key", [CANARY, CANARY + "x" * (LEAST_LENGTH - 1 - len(CANARY)), CANARY + " " * LEAST_LENGTH])
+def test_a_site_key_that_could_be_guessed_is_refused_with_the_way_to_make_one(tmp_path: Path, key: str) -> None:
+    loaded = load(tmp_path, FULL)
+    with pytest.raises(ConfigError, match=r"site\.secret_key: .* SITE_KEY holds fewer than 32 characters") as caught:
+        site_secret(loaded, {"SITE_KEY": key})
+    [problem] = caught.value.problems
+    assert (problem.place.line, HOW_TO_MAKE in problem.suggestion) == (6, True)
+    assert not any(CANARY in one for one in [*everything_said(caught.value), format_problems(caught.value)])
+
+
+def test_an_earlier_key_that_could_be_guessed_is_refused_too(tmp_path: Path) -> None:
+    loaded = load(tmp_path, FULL)
+    long = CANARY * 3
+    (tmp_path / "old.key").write_text(f"{long}\n")
+    assert site_secrets(loaded, {"SITE_KEY": long, "OLDER_KEY": long + "2"}) == (long, long + "2")
+    with pytest.raises(ConfigError, match=r"secret_key_fallbacks.*: .* OLDER_KEY holds fewer than 32") as caught:
+        site_secrets(loaded, {"SITE_KEY": long, "OLDER_KEY": CANARY})
+    assert HOW_TO_MAKE in caught.value.problems[0].suggestion
+    (tmp_path / "old.key").write_text(CANARY)
+    with pytest.raises(ConfigError, match=r"secret_key_fallbacks.*: the file old\.key holds fewer than 32") as caught:
+        site_secrets(loaded, {"SITE_KEY": long, "OLDER_KEY": long})
+    assert not any(CANARY in one for one in [*everything_said(caught.value), format_problems(caught.value)])
+
+
+def test_the_way_to_make_a_key_makes_one_that_is_taken(tmp_path: Path) -> None:
+    command = shlex.split(HOW_TO_MAKE)
+    made = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True, check=True).stdout.strip()
+    assert site_secret(load(tmp_path, FULL), {"SITE_KEY": made}) == made
 
 
 def test_machines_that_share_a_database_must_share_a_key(tmp_path: Path) -> None:

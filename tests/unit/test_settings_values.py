@@ -72,7 +72,11 @@ def test_values_become_what_the_program_computes_with() -> None:
             check_issue_path,
             ["issue.txt", "{date:%Y-%m}.txt", "{date:%d-%m}.txt", "{date:%Y-%W}.txt", "../{date}.txt",
              "/issues/{date}.txt", "{date}", "{date}.html", "{day}.txt", "{date.year}.txt", "{date!r}.txt", "{date",
-             "a\\{date}.txt", "{}{date}.txt", "{date}{edition:>9999999999}.txt", "{date:%Y-%m-%d/../}x.txt"],
+             "a\\{date}.txt", "{}{date}.txt", "{date:%G-W%V-%u}.txt", "{date:%x}.txt", "{date:%-d.%-m.%Y}.txt",
+             "{edition}/{date}.{edition}.txt", "{{edition}}{date}.txt",
+             "{date:%A-%j}.txt", "{date:%m-%d %a}.txt", "{date}{edition}//x.txt",
+             "{date:%Y-%m-%d%}.txt", "{date:%Y-%m-%d%%}.txt",
+             "{date}{edition:>9999999999}.txt", "{date:%Y-%m-%d/../}x.txt"],
         ),
         (
             check_cron,

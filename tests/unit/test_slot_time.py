@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from newsletter.settings.model import Schedule
 ZONES = sorted(zoneinfo.available_timezones())
 
 
-def due(schedule: dict[str, object], date: str, edition: str = "") -> str:
+def due(schedule: Mapping[str, object], date: str, edition: str = "") -> str:
     return slot_time(Schedule.model_validate(schedule), dt.date.fromisoformat(date), edition).isoformat()
 
 
