@@ -18,9 +18,19 @@ Every message says what happened, where, and what to do next. The exit code of e
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def shown(path: Path) -> str:
+    """The path as a user would type it here: relative to the working folder where that is shorter."""
+    try:
+        relative = os.path.relpath(path)
+    except (ValueError, OSError):  # another drive; a working folder that is gone
+        return str(path)
+    return min(str(path), relative, key=len)
 
 
 @dataclass(frozen=True, slots=True)

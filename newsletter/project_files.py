@@ -31,6 +31,9 @@ _GITIGNORE = """\
 """
 
 
+_OWN_PAGES = Path("templates", "preview")
+
+
 class Shipped(StrEnum):
     """One part of a new project. The value is its path in the repository, in the wheel and in the project."""
 
@@ -82,7 +85,13 @@ def copy_project(into: Path) -> list[Path]:
     Everything is written to a temporary folder first and moved into place at the end. Raises `GuardRefused`, naming
     them, if files stand in the way, and `OutputError` if the folder cannot be written; then nothing was changed.
     """
-    sources = {file: _root_of(part) / file for part in Shipped for file in files_of(part)}
+    # the page of a dry run is the program's own: a copy in the project would hide later versions of it
+    sources = {
+        file: _root_of(part) / file
+        for part in Shipped
+        for file in files_of(part)
+        if not file.is_relative_to(_OWN_PAGES)
+    }
     files = [*sources, Path(".gitignore")]
     _refuse_to_overwrite(into, files)
     try:

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from newsletter.delivery.provider import MailProvider
-from newsletter.issue.find import shown
+from newsletter.errors import shown
 from newsletter.pipeline.check_issue import check_issue
 from newsletter.pipeline.dry_run import DryRun, dry_run
-from newsletter.pipeline.prepare import Prepared, prepare, slot_time
+from newsletter.pipeline.prepare import Prepared, prepare
 from newsletter.pipeline.request import IssueRequest, request_issue
-from newsletter.pipeline.sample_mail import SampleMail, choose_recipient, links_of, recipients_of, sample_mail
-from newsletter.pipeline.subscriber_files import audience_of
+from newsletter.pipeline.sample_mail import SampleMail, choose_mail, links_of, recipients_of
 from newsletter.project_files import Shipped, shipped
 from newsletter.providers.disk import DiskProvider
 from newsletter.settings.load import load_settings
@@ -47,9 +46,14 @@ def request(loaded: Loaded, newsletter: str | None, date: str | None) -> IssueRe
     return request_issue(loaded, newsletter, date, dt.datetime.now(dt.UTC))
 
 
-def prepared(request: IssueRequest, *, request_links: bool = False) -> Prepared:
-    """The issue read, rendered and checked."""
-    return check_issue(request, template_roots(request.loaded), request_links=request_links)
+def prepared(
+    request: IssueRequest,
+    *,
+    request_links: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Prepared:
+    """The issue read, rendered and checked; `progress` hears (links requested, of how many)."""
+    return check_issue(request, template_roots(request.loaded), request_links=request_links, progress=progress)
 
 
 def dry_run_issue(
@@ -57,18 +61,18 @@ def dry_run_issue(
     *,
     eml: int | None = 100,
     shown_to: str | None = None,
+    into: Path | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[Prepared, DryRun]:
-    """Prepares the issue and writes its dry run into `OUTPUT/NEWSLETTER/SLOT`.
+    """Prepares the issue and writes its dry run into `OUTPUT/NEWSLETTER/SLOT`, or into the folder `into`.
 
     `shown_to` is the subscriber whose mail the pages show (else the first); `progress` hears (done, of how many).
     """
     roots = template_roots(request.loaded)
     ready = prepare(request, roots)
-    folder = request.output(ready.issue.slot)
+    folder = into or request.output(ready.issue.slot)
     done = dry_run(
         ready,
-        audience_of(request, ready.issue),
         secrets=signing_keys(request.loaded),
         make_provider=dry_run_provider,
         folder=folder,
@@ -84,8 +88,6 @@ def dry_run_issue(
 def one_mail(request: IssueRequest, *, shown_to: str | None = None) -> SampleMail:
     """The issue's mail as the subscriber `shown_to` (else the first one) gets it. Writes nothing."""
     ready = prepare(request, template_roots(request.loaded))
-    audience = audience_of(request, ready.issue)
     links = links_of(ready, signing_keys(request.loaded))
-    members = list(recipients_of(ready, audience, links))
-    recipient = choose_recipient(members, audience, shown_to, links, ready.run.slot)
-    return sample_mail(ready, recipient, slot_time(ready))
+    members = list(recipients_of(ready, links))
+    return choose_mail(ready, members, shown_to, links)

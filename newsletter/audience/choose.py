@@ -33,4 +33,6 @@ def choose_audience(rows: Iterable[Subscriber | Excluded], lists: Collection[str
         elif row.key not in members:
             pending.setdefault(row.key, Excluded(row.address, Exclusion.PENDING, "no consent is recorded", row.place))
     excluded += [row for key, row in pending.items() if key not in members]
+    # a row whose consent cannot be read excludes nobody who has consented in another
+    excluded = [one for one in excluded if one.reason is not Exclusion.PENDING or one.address.casefold() not in members]
     return Audience(tuple(members.values()), tuple(excluded))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -11,10 +14,10 @@ import typer
 
 from newsletter import __version__
 from newsletter.cli import checking, configuration, previewing, projects, sending
-from newsletter.cli.console import Console
+from newsletter.cli.console import Console, ReaderGone
 from newsletter.cli.context import Globals
 from newsletter.cli.exit_codes import ExitCode, exit_code_of
-from newsletter.errors import NewsletterError
+from newsletter.errors import NewsletterError, UsageError
 
 app = typer.Typer(
     name="newsletter",
@@ -41,7 +44,9 @@ def _version(asked: bool) -> None:
 @app.callback()
 def global_options(
     context: typer.Context,
-    config: Annotated[Path, typer.Option("-c", "--config", help="The configuration file.")] = Path("config.toml"),
+    config: Annotated[Path, typer.Option("-c", "--config", readable=False, help="The configuration file.")] = Path(
+        "config.toml"
+    ),
     newsletter: Annotated[
         str | None, typer.Option("-n", "--newsletter", help="Which newsletter; needed where there are several.")
     ] = None,
@@ -81,19 +86,42 @@ def globals_first(arguments: list[str]) -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and exits with its code (`ExitCode`)."""
     given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that cannot show a character gets its number instead, not a traceback
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     console = Console(json="--json" in given, verbose=bool({"-v", "--verbose"} & set(given)))
+    sys.exit(_run(given, console))
+
+
+def _run(given: list[str], console: Console) -> int:
     try:
-        app(globals_first(given), prog_name="newsletter")
+        code = app(globals_first(given), prog_name="newsletter", standalone_mode=False)
+    except ReaderGone:
+        # the interpreter must not stumble over the closed pipe again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
     except NewsletterError as error:
-        if console.verbose:
-            traceback.print_exc()
-        code = exit_code_of(error)
-        console.error(error, code)
-        sys.exit(code)
-    except KeyboardInterrupt:
+        return _failed(error, console)
+    except typer.TyperException as error:  # of the command line as it was typed
+        message = error.format_message()
+        if not message.strip():  # a group without a command: its help
+            error.show()  # type: ignore[attr-defined]  # its subclasses have it
+        else:
+            return _failed(UsageError(message, hint="newsletter --help lists the commands and options"), console)
+        return ExitCode.USAGE
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    if code == ExitCode.INTERRUPTED:
         console.note("interrupted")
-        sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # whoever read our output has gone (`| head`); there is nobody left to tell
-        sys.stderr.close()
-        sys.exit(ExitCode.OK)
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _failed(error: NewsletterError, console: Console) -> int:
+    if console.verbose:
+        traceback.print_exc()
+    code = exit_code_of(error)
+    # stdout may be what cannot be written
+    with contextlib.suppress(ReaderGone, NewsletterError):
+        console.error(error, code)
+    return code

@@ -44,7 +44,8 @@ def check(
     from newsletter.pipeline.check_issue import issue_document  # not needed by --help
     from newsletter.preflight.model import Level
 
-    prepared = wiring.prepared(request, request_links=links)
+    with options.console.progress("requesting links") as progress:
+        prepared = wiring.prepared(request, request_links=links, progress=progress)
     _print(options.console, prepared)
     options.console.data(
         {
@@ -64,15 +65,19 @@ def _print(console: Console, prepared: Prepared) -> None:
 
     issue, findings = prepared.issue, prepared.findings
     for one in findings:
+        if one.level == "info" and not console.verbose:
+            continue
         where = f"{issue.source}:{one.line}" if one.line else issue.source
         console.say(f"  {where}  {one.level:<5}  {one.id}  {one.message}")
-        if one.hint and one.level != "info":
+        if one.hint:
             console.say(f"  {'':{len(where)}}         {one.hint}")
     size = prepared.html_bytes / KB
     console.say(
         f"  Gmail clip {size:.0f} of {GMAIL_CLIPS_KB} KB · subject {len(issue.subject)} characters · "
         f"{counted(findings)}"
     )
+    if any(one.level == "info" for one in findings) and not console.verbose:
+        console.note("  Remarks are shown with -v.")
 
 
 def counted(findings: tuple[Finding, ...]) -> str:

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TextIO
 
-from newsletter.errors import ConfigError, NewsletterError
+from newsletter.errors import ConfigError, NewsletterError, OutputError
+
+
+class ReaderGone(Exception):
+    """Whoever read our output has closed it, as `| head` does."""
+
+
+def _print(text: str, stream: TextIO) -> None:
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        raise ReaderGone from None
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}") from None
+
+
+def _whisper(text: str) -> None:
+    """A line on stderr; where that is closed or full, nobody can be told."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(text, file=sys.stderr)  # noqa: T201 - see _print
 
 
 @dataclass(slots=True)
@@ -23,27 +43,34 @@ class Console:
     def say(self, text: str = "") -> None:
         """A line of the command's answer, for people; nothing with --json."""
         if not self.json:
-            print(text, file=sys.stdout)  # noqa: T201 - this is where the program prints
+            _print(text, sys.stdout)
 
     def data(self, document: object) -> None:
         """The command's answer for programs, on one line; nothing without --json."""
         if self.json:
-            print(json.dumps(document, ensure_ascii=False, default=str), file=sys.stdout)  # noqa: T201 - see say
+            _print(json.dumps(document, ensure_ascii=False, default=str), sys.stdout)
 
     def raw(self, data: bytes) -> None:
         """Bytes as they are, such as a message."""
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise ReaderGone from None
 
     def note(self, text: str) -> None:
         """A word beside the answer; silent with --quiet."""
         if not self.quiet:
-            print(text, file=sys.stderr)  # noqa: T201 - see say
+            _whisper(text)
+
+    def complain(self, message: str, hint: str) -> None:
+        """What is wrong with what was done, and what to do; on stderr."""
+        _whisper(_joined(message, hint))
 
     def error(self, error: NewsletterError, exit_code: int) -> None:
         """What went wrong and what to do; with --json also as a document on stdout."""
-        print(_picture(error), file=sys.stderr)  # noqa: T201 - see say
+        _whisper(_picture(error))
         self.data({"error": _document(error), "exit_code": exit_code})
 
     @contextmanager
@@ -70,10 +97,11 @@ def _picture(error: NewsletterError) -> str:
         from newsletter.settings.picture import format_problems  # only a wrong configuration needs it
 
         return format_problems(error)
-    lines = [f"✗ {error}"]
-    if error.hint:
-        lines.append(f"  {error.hint}")
-    return "\n".join(lines)
+    return _joined(str(error), error.hint)
+
+
+def _joined(message: str, hint: str) -> str:
+    return f"✗ {message}\n  {hint}" if hint else f"✗ {message}"
 
 
 def _document(error: NewsletterError) -> dict[str, object]:
@@ -107,10 +135,3 @@ def count(number: int, one: str, many: str = "") -> str:
 def kilobytes(size: int) -> str:
     """Bytes as KB of 1,024, as Gmail's clipping limit is counted."""
     return f"{size / 1024:.0f} KB" if size >= 1024 else f"{size} bytes"
-
-
-def shown(path: Path) -> str:
-    """A path as a user would type it: relative to the current folder where it is below it."""
-    absolute = path.absolute()
-    here = Path.cwd()
-    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)

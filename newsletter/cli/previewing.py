@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from newsletter.cli.console import shown
 from newsletter.cli.context import Globals, globals_of
 from newsletter.cli.options import DateArgument, JsonOption
-from newsletter.errors import UsageError
+from newsletter.errors import UsageError, shown
 
 if TYPE_CHECKING:
     from newsletter.pipeline.request import IssueRequest

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from newsletter.cli.console import shown
 from newsletter.cli.context import globals_of
 from newsletter.cli.options import DateArgument, JsonOption
+from newsletter.errors import shown
 
 
 def init(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from newsletter.cli.checking import counted
-from newsletter.cli.console import Console, count, kilobytes, shown
+from newsletter.cli.console import Console, count, kilobytes
 from newsletter.cli.context import globals_of
+from newsletter.cli.exit_codes import ExitCode
 from newsletter.cli.options import DateArgument, JsonOption
-from newsletter.errors import ChecksFailed, GuardRefused, UsageError
+from newsletter.errors import GuardRefused, UsageError, shown
 
 if TYPE_CHECKING:
     from newsletter.pipeline.dry_run import DryRun
@@ -48,19 +49,19 @@ def send(
     with console.progress("writing") as progress:
         prepared, done = wiring.dry_run_issue(request, eml=keep, progress=progress)
     _print(console, prepared, done, time.monotonic() - started)
-    console.data(summary(prepared, done))
-    refuse_failing(prepared)
-
-
-def refuse_failing(prepared: Prepared) -> None:
-    """Raises ChecksFailed where a live send would be refused; what was written stays to be looked at."""
     errors = prepared.failing()
+    console.data(summary(prepared, done))
+    if not done.tally.planned:
+        console.note("Nobody would get this mail: see who is left out, and why, in the page and in excluded.csv")
     if errors:
         what = "; ".join(f"{one.id}: {one.message}" for one in errors[:3])
-        raise ChecksFailed(
+        console.complain(
             f"{count(len(errors), 'check')} failed: {what}",
-            hint=f"a live send would be refused. Mend the issue, then: newsletter check {prepared.issue.slot}",
+            f"a live send would be refused. Mend the issue, then: newsletter check {request.ref}",
         )
+        raise typer.Exit(ExitCode.CHECKS)
+    if done.tally.accepted < done.tally.planned:
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def _eml(text: str) -> int | None:
@@ -96,11 +97,13 @@ def _print(console: Console, prepared: Prepared, done: DryRun, seconds: float) -
             console.say(f"            {one.level:<5} {one.id}  {one.message}{line}")
     console.say(f"  audience  {len(audience.members):,} of {everyone:,}" + (f" ({excluded})" if excluded else ""))
     written, in_batches = count(done.tally.accepted, "message"), count(done.tally.batches, "batch", "batches")
-    console.say(f"  written   {written} in {in_batches}, {seconds:.1f} s")
+    kept = sum(1 for _ in (done.folder / "messages").iterdir())
+    only = "" if kept == done.tally.accepted else f", the first {kept:,} kept (--eml all keeps every one)"
+    console.say(f"  written   {written} in {in_batches}, {seconds:.1f} s{only}")
     for reason, number in done.tally.reasons.items():
         console.say(f"            refused {number:,}: {reason}")
     folder = shown(done.folder)
     console.say(f"  Open   {folder}/index.html")
-    if done.tally.accepted:
+    if (done.folder / "messages" / "0001.eml").exists():
         console.say(f"  Mail   {folder}/messages/0001.eml   (opens in any mail client)")
-    console.say(f"  Next   newsletter preview {issue.slot} --serve")
+    console.say(f"  Next   newsletter preview {prepared.request.ref} --serve")

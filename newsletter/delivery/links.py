@@ -41,7 +41,8 @@ class LinkMaker:
     def __init__(self, base_url: str, newsletter: str, secrets: Sequence[str]) -> None:
         self._base = base_url.rstrip("/")
         self._newsletter = newsletter
-        self._id_key = secrets[0].encode()
+        # the oldest one: ids stay the same while a key is replaced, as long as the old one is still believed
+        self._id_key = secrets[-1].encode()
         self._signers = {
             purpose: itsdangerous.Signer(
                 # itsdangerous signs with the last one

@@ -89,7 +89,6 @@ class Limits:
     """
 
     recipients_per_call: int
-    bytes_per_call: int | None = None
     idempotency_key: bool = False
     per_recipient_status: bool = True
 

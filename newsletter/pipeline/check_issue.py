@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,17 @@ from newsletter.pipeline.request import IssueRequest
 from newsletter.preflight.verdict import in_order
 
 
-def check_issue(request: IssueRequest, template_roots: Sequence[Path], *, request_links: bool = False) -> Prepared:
-    """The prepared issue with its findings, the worst first; with `request_links`, each link is requested, too."""
+def check_issue(
+    request: IssueRequest,
+    template_roots: Sequence[Path],
+    *,
+    request_links: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Prepared:
+    """The prepared issue with its findings, the worst first; with `request_links`, each link is requested, too.
+
+    `progress` hears (links requested, of how many), from several threads.
+    """
     prepared = prepare(request, template_roots)
     if not request_links:
         return prepared
@@ -21,7 +30,7 @@ def check_issue(request: IssueRequest, template_roots: Sequence[Path], *, reques
     from newsletter.preflight.link_requests import check_links
 
     site = prepared.publication.base_url
-    found = check_links(prepared.issue, prepared.rendered, own_site=site)
+    found = check_links(prepared.issue, prepared.rendered, own_site=site, progress=progress)
     return replace(prepared, findings=in_order([*prepared.findings, *found]))
 
 

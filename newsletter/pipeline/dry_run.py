@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from newsletter.audience.model import Audience
+from newsletter.audience.spreadsheets import guarded
 from newsletter.delivery.batching import batches
 from newsletter.delivery.model import Tally
 from newsletter.delivery.provider import MailProvider
 from newsletter.delivery.send import send_batches
-from newsletter.pipeline.prepare import Prepared, letterhead_of, slot_time
+from newsletter.pipeline.prepare import Prepared, letterhead_of
 from newsletter.pipeline.preview_page import FILES, PreviewFacts, preview_page
-from newsletter.pipeline.sample_mail import choose_recipient, links_of, recipients_of, sample_mail
+from newsletter.pipeline.sample_mail import choose_mail, links_of, recipients_of
 from newsletter.pipeline.staging import staged_folder
 from newsletter.preflight.model import Level
 
@@ -36,7 +37,6 @@ class DryRun:
 
 def dry_run(
     prepared: Prepared,
-    audience: Audience,
     *,
     secrets: Sequence[str],
     make_provider: MakeProvider,
@@ -52,15 +52,15 @@ def dry_run(
     `secrets` sign the links, the present one first; `shown` is the folder as a user knows it; `shown_to` the address
     whose mail the pages show (else the first). Raises OutputError, and UsageError where `shown_to` would get no mail.
     """
-    links, date = links_of(prepared, secrets), slot_time(prepared)
-    members = list(recipients_of(prepared, audience, links))
-    sample = choose_recipient(members, audience, shown_to, links, prepared.run.slot)
-    with staged_folder(folder, shown) as staged:
+    audience, links = prepared.audience, links_of(prepared, secrets)
+    members = list(recipients_of(prepared, links))
+    mail = choose_mail(prepared, members, shown_to, links)
+    with staged_folder(folder, shown, made_of="summary.json") as staged:
         provider = make_provider(staged, eml)
         try:
             size = prepared.newsletter.delivery.batch_size
             tally = send_batches(
-                batches(prepared.run, letterhead_of(prepared, date), members, size, provider.limits),
+                batches(prepared.run, letterhead_of(prepared), members, size, provider.limits),
                 planned=len(members),
                 rendered=lambda variant: prepared.renderer.render(prepared.issue, variant),
                 provider=provider,
@@ -68,8 +68,7 @@ def dry_run(
             )
         finally:
             provider.close()
-        mail = sample_mail(prepared, sample, date)
-        done = DryRun(folder, audience, tally, len(mail.html.encode()), len(mail.text.encode()))
+        done = DryRun(folder, audience, tally, prepared.html_bytes, len(mail.text.encode()))
         _write(staged / "issue.html", mail.html)
         _write(staged / "issue.txt", mail.text)
         _write_excluded(staged / "excluded.csv", audience)
@@ -80,7 +79,8 @@ def dry_run(
             html=mail.html,
             text=mail.text,
             headers=mail.headers,
-            recipient=sample.address,
+            recipient=mail.recipient.address,
+            source=prepared.source,
             files=tuple(file for file in FILES if (staged / file).exists()),
         )
         _write(staged / "index.html", preview_page(facts, template_roots))
@@ -131,4 +131,4 @@ def _write_excluded(path: Path, audience: Audience) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("email", "reason", "detail", "place"))
-        rows.writerows((one.address, one.reason, one.detail, one.place) for one in audience.excluded)
+        rows.writerows(map(guarded, (one.address, one.reason, one.detail, one.place)) for one in audience.excluded)

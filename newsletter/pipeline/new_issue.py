@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from newsletter.errors import GuardRefused, OutputError, Place, UsageError
+from newsletter.errors import GuardRefused, OutputError, Place, UsageError, shown
 from newsletter.issue.blank import blank_issue
-from newsletter.issue.find import expected_file, shown
+from newsletter.issue.find import expected_file
 from newsletter.pipeline.request import IssueRequest
 
 
@@ -23,10 +23,20 @@ def new_issue(request: IssueRequest) -> Path:
             raise GuardRefused("the issue exists already", place=Place(shown(there)), hint="edit that file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # O_EXCL: another editor may have made it in this very moment
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        _write_new(path, text)
+    except FileExistsError:  # another editor made it in this very moment
+        raise GuardRefused("the issue exists already", place=Place(shown(path)), hint="edit that file") from None
     except OSError as error:
         raise OutputError(f"cannot be written: {error.strerror}", place=Place(shown(path))) from None
     return path
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Writes the file whole or not at all, and never over another. Raises FileExistsError, or another OSError."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with staged.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.link(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)

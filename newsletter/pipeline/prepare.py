@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from newsletter.delivery.batching import RunName
+from newsletter.audience.model import Audience
+from newsletter.delivery.batching import RunName, branching_fields
+from newsletter.errors import Place, TemplateError, shown
 from newsletter.issue.find import earlier_issues, read_issue
 from newsletter.issue.model import Issue
 from newsletter.pipeline.request import IssueRequest
+from newsletter.pipeline.slot_time import slot_time
+from newsletter.pipeline.subscriber_files import audience_of
 from newsletter.preflight.model import Examined, Finding, Level
 from newsletter.preflight.registry import CHECKS, examine
 from newsletter.preflight.size import html_bytes
-from newsletter.preflight.verdict import failing
+from newsletter.preflight.verdict import failing, in_order
 from newsletter.rendering.letter import Letterhead
-from newsletter.rendering.model import Publication, RenderedIssue
+from newsletter.rendering.model import Publication, RenderedIssue, Variant
 from newsletter.rendering.render import Renderer
 from newsletter.rendering.template_folder import find_template
 from newsletter.settings.model import Newsletter
@@ -24,15 +29,36 @@ from newsletter.settings.model import Newsletter
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An issue that was read, rendered and checked; `rendered` is the variant of a subscriber without any fields."""
+    """An issue that was read, rendered and checked, with its audience; `rendered` is the variant without any fields."""
 
-    name: str
-    newsletter: Newsletter
+    request: IssueRequest
     publication: Publication
     issue: Issue
     renderer: Renderer
     rendered: RenderedIssue
+    audience: Audience
     findings: tuple[Finding, ...]
+
+    @property
+    def name(self) -> str:
+        """The newsletter's name."""
+        return self.request.name
+
+    @property
+    def newsletter(self) -> Newsletter:
+        """The newsletter's settings."""
+        return self.request.newsletter
+
+    @property
+    def date(self) -> dt.datetime:
+        """When the issue is due, in the newsletter's zone: the Date of its mail."""
+        return slot_time(self.newsletter.schedule, self.issue.date, self.issue.edition)
+
+    @property
+    def source(self) -> str:
+        """The issue's file as seen from the project, wherever the command runs."""
+        file, folder = Path(self.issue.source).absolute(), self.request.loaded.folder
+        return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
 
     @property
     def run(self) -> RunName:
@@ -46,7 +72,7 @@ class Prepared:
 
     @property
     def html_bytes(self) -> int:
-        """Size of the HTML, without what is filled in per recipient."""
+        """Size of the HTML as Gmail counts it, with typical values filled in."""
         return html_bytes(self.rendered.html)
 
     def failing(self, level: Level = Level.ERROR) -> tuple[Finding, ...]:
@@ -55,19 +81,51 @@ class Prepared:
 
 
 def prepare(request: IssueRequest, template_roots: Sequence[Path]) -> Prepared:
-    """Reads, renders and checks the issue that is asked for.
+    """Reads and renders the issue that is asked for, chooses its audience, and checks every variant they would get.
 
-    Raises IssueError or TemplateError; what the checks find is in the result. Templates are looked up in
-    `template_roots`, in this order.
+    Raises IssueError, TemplateError or AudienceError; what the checks find is in the result. Templates are looked up
+    in `template_roots`, in this order.
     """
     newsletter, folder = request.newsletter, request.issues
     issue = read_issue(folder, newsletter.issue_path, request.ref, newsletter.sections)
     publication = publication_of(request)
-    renderer = Renderer(find_template(newsletter.template, template_roots), publication)
-    rendered = renderer.render(issue)
+    renderer, rendered = _rendered(newsletter.template, template_roots, publication, issue)
+    audience = audience_of(request, issue)
     earlier = earlier_issues(folder, newsletter.issue_path, issue, newsletter.sections)
-    findings = examine(Examined(issue, rendered, publication, earlier, newsletter.sender.domain))
-    return Prepared(request.name, newsletter, publication, issue, renderer, rendered, findings)
+    variants = {renderer.variant_of({}), *(renderer.variant_of(branching_fields(one)) for one in audience.members)}
+    examined = {
+        variant: examine(Examined(issue, renderer.render(issue, variant), publication, earlier))
+        for variant in sorted(variants)
+    }
+    findings = merged(examined)
+    return Prepared(request, publication, issue, renderer, rendered, audience, findings)
+
+
+def _rendered(
+    template: str, roots: Sequence[Path], publication: Publication, issue: Issue
+) -> tuple[Renderer, RenderedIssue]:
+    try:
+        renderer = Renderer(find_template(template, roots), publication)
+        return renderer, renderer.render(issue)
+    except OSError as error:
+        place = Place(shown(Path(os.fsdecode(error.filename)))) if error.filename else None
+        raise TemplateError(f"cannot be read: {error.strerror}", place=place, hint="check its permissions") from None
+
+
+def merged(examined: Mapping[Variant, Sequence[Finding]]) -> tuple[Finding, ...]:
+    """The findings of all variants, each once; one that is not in every variant says whose mail it is in."""
+    everywhere = set.intersection(*(set(findings) for findings in examined.values()))
+    some = [
+        replace(finding, message=f"{finding.message} ({_named(variant)})")
+        for variant, findings in examined.items()
+        for finding in findings
+        if finding not in everywhere
+    ]
+    return in_order([*everywhere, *some])
+
+
+def _named(variant: Variant) -> str:
+    return "for " + ", ".join(f"{field} {value!r}" if value else f"no {field}" for field, value in variant)
 
 
 def publication_of(request: IssueRequest) -> Publication:
@@ -85,8 +143,8 @@ def publication_of(request: IssueRequest) -> Publication:
     )
 
 
-def letterhead_of(prepared: Prepared, date: dt.datetime) -> Letterhead:
-    """The headers of the run; `date` carries its zone."""
+def letterhead_of(prepared: Prepared) -> Letterhead:
+    """The headers of the run."""
     newsletter = prepared.newsletter
     return Letterhead(
         sender=str(newsletter.sender),
@@ -94,7 +152,7 @@ def letterhead_of(prepared: Prepared, date: dt.datetime) -> Letterhead:
         list_id=newsletter.list_id,
         list_name=newsletter.title,
         feedback_id=feedback_id(prepared.run),
-        date=date,
+        date=prepared.date,
     )
 
 
@@ -105,11 +163,3 @@ def feedback_id(run: RunName) -> str:
     """
     sender = run.newsletter[:15].ljust(5, "0")
     return f"{run.slot}:{run.newsletter}:issue:{sender}"
-
-
-def slot_time(prepared: Prepared) -> dt.datetime:
-    """When the issue is due: its date at the time of the schedule (of its edition), in the newsletter's zone."""
-    schedule = prepared.newsletter.schedule
-    issue = prepared.issue
-    time = schedule.editions.get(issue.edition) or schedule.time or dt.time(0)
-    return dt.datetime.combine(issue.date, time, tzinfo=schedule.timezone)

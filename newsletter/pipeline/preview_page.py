@@ -6,7 +6,7 @@ It is one file without scripts that asks the network for nothing, works from dis
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from newsletter.pipeline.prepare import Prepared
 from newsletter.preflight.model import GMAIL_CLIPS_KB, KB, Finding, Level
 from newsletter.preflight.size import FAIL_KB, WARN_KB
 from newsletter.preflight.subject import PREHEADER_CHARACTERS, SUBJECT_CHARACTERS
+from newsletter.preflight.verdict import worst_level
 from newsletter.rendering.environment import TemplateEnvironment
 from newsletter.rendering.template_folder import TemplateFolder
 
@@ -60,7 +61,7 @@ class Written(Protocol):
 
     @property
     def html_bytes(self) -> int:
-        """Size of the HTML with one recipient's values."""
+        """Size of the HTML with typical values filled in."""
         ...
 
     @property
@@ -106,16 +107,20 @@ class PreviewFacts:
         text: str,
         headers: tuple[tuple[str, str], ...],
         recipient: str,
+        source: str,
         provider: str = "disk",
         files: tuple[str, ...] = FILES,
     ) -> PreviewFacts:
-        """The facts of a prepared issue and of what became of it; the rest is of the message that is shown."""
+        """The facts of a prepared issue and of what became of it; the rest is of the message that is shown.
+
+        `source` is the issue's file as seen from the project: the page is the same wherever the command runs.
+        """
         return cls(
             title=prepared.issue.title,
             run=str(prepared.run),
             subject=prepared.rendered.subject,
             preheader=prepared.rendered.preheader,
-            issue=prepared.issue,
+            issue=replace(prepared.issue, source=source),
             html=html,
             text=text,
             headers=headers,
@@ -220,7 +225,7 @@ def _context(facts: PreviewFacts) -> dict[str, Any]:
         "stages": [(scheme, [frame for frame in frames if frame.scheme is scheme]) for scheme in Scheme],
         "images_to_load": images_to_load(facts.html),
         "groups": _groups(facts),
-        "worst": max((one.level for one in facts.findings), key=lambda level: level.rank, default=Level.INFO),
+        "worst": worst_level(facts.findings) or Level.INFO,
         "size": size_bar(facts.html_bytes),
         "text_kilobytes": facts.text_bytes / KB,
         "inbox": {"subject": SUBJECT_CHARACTERS, "preheader": PREHEADER_CHARACTERS},

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import contextlib
 import email
 import email.policy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from newsletter.audience.addresses import BadAddress, parse_address
 from newsletter.audience.model import Audience
 from newsletter.delivery.batching import recipients
 from newsletter.delivery.links import LinkMaker
 from newsletter.delivery.model import Recipient
-from newsletter.errors import UsageError
+from newsletter.errors import AudienceError, UsageError
 from newsletter.pipeline.prepare import Prepared, letterhead_of
 from newsletter.rendering.holes import fill
 from newsletter.rendering.mime import MessageEncoder
@@ -39,10 +40,10 @@ def links_of(prepared: Prepared, secrets: Sequence[str]) -> LinkMaker:
     return LinkMaker(prepared.publication.base_url, prepared.name, secrets)
 
 
-def recipients_of(prepared: Prepared, audience: Audience, links: LinkMaker) -> Iterator[Recipient]:
+def recipients_of(prepared: Prepared, links: LinkMaker) -> Iterator[Recipient]:
     """The members of the audience as recipients of the issue."""
     return recipients(
-        audience.members,
+        prepared.audience.members,
         run=prepared.run,
         sender_domain=prepared.newsletter.sender.domain,
         links=links,
@@ -50,16 +51,23 @@ def recipients_of(prepared: Prepared, audience: Audience, links: LinkMaker) -> I
     )
 
 
-def choose_recipient(
-    members: Sequence[Recipient], audience: Audience, address: str | None, run_links: LinkMaker, slot: str
-) -> Recipient:
-    """The recipient at `address`, else the first one; where the audience is empty, a stand-in.
-
-    Raises UsageError, with the reason, where `address` gets no mail.
+def choose_mail(prepared: Prepared, members: Sequence[Recipient], address: str | None, links: LinkMaker) -> SampleMail:
+    """The mail of the recipient at `address`; without one, of the first recipient a message can be made for, else of a
+    stand-in. Raises UsageError, with the reason, where `address` gets no mail.
     """
-    if address is None:
-        return members[0] if members else _nobody(run_links, slot)
-    wanted = address.strip().casefold()
+    if address is not None:
+        return _sample_mail(prepared, _recipient_at(address, prepared.audience, members))
+    for member in members:
+        with contextlib.suppress(AudienceError):  # the provider refuses this one, and says so
+            return _sample_mail(prepared, member)
+    return _sample_mail(prepared, _nobody(links, prepared.run.slot))
+
+
+def _recipient_at(address: str, audience: Audience, members: Sequence[Recipient]) -> Recipient:
+    try:
+        wanted = parse_address(address).key
+    except BadAddress as error:
+        raise UsageError(f"{address!r} is no address: {error}", hint="--as takes the address of a recipient") from None
     found = next((member for member in members if member.address.casefold() == wanted), None)
     if found is None:
         left_out = next((one for one in audience.excluded if one.address.casefold() == wanted), None)
@@ -68,10 +76,10 @@ def choose_recipient(
     return found
 
 
-def sample_mail(prepared: Prepared, recipient: Recipient, date: dt.datetime) -> SampleMail:
-    """The mail of one recipient; `date` is that of its Date header."""
+def _sample_mail(prepared: Prepared, recipient: Recipient) -> SampleMail:
+    """The mail of one recipient."""
     rendered = prepared.renderer.render(prepared.issue, recipient.variant)
-    message = MessageEncoder(rendered, letterhead_of(prepared, date)).message(
+    message = MessageEncoder(rendered, letterhead_of(prepared)).message(
         to_address=recipient.address,
         to_name=recipient.name,
         message_id=recipient.message_id,

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from newsletter.audience.spreadsheets import guarded
 from newsletter.delivery.model import Accepted, Batch, Limits, Outcome, Receipt, Recipient, Refused
 from newsletter.errors import AudienceError
 from newsletter.rendering.letter import Letterhead
@@ -43,8 +44,8 @@ class DiskProvider:
 
     @property
     def limits(self) -> Limits:
-        """A folder takes any batch, and writing a message again replaces it."""
-        return Limits(recipients_per_call=1_000_000, idempotency_key=True)
+        """A folder takes any batch."""
+        return Limits(recipients_per_call=1_000_000)
 
     def submit(self, batch: Batch, rendered: Mapping[Variant, RenderedIssue]) -> Receipt:
         """Writes the batch. A recipient for whom no message can be made is refused; a full disk is an OSError."""
@@ -60,8 +61,8 @@ class DiskProvider:
             self._rows.writerow(
                 (
                     number,
-                    recipient.address,
-                    spreadsheet_safe(recipient.name),
+                    guarded(recipient.address),
+                    guarded(recipient.name),
                     batch.number,
                     recipient.message_id,
                     recipient.unsubscribe_url,
@@ -95,8 +96,3 @@ class DiskProvider:
         if key not in self._encoders:
             self._encoders[key] = MessageEncoder(rendered, letterhead)
         return self._encoders[key]
-
-
-def spreadsheet_safe(text: str) -> str:
-    """`text`, with an apostrophe before what a spreadsheet would take for a formula (OWASP, CSV injection)."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

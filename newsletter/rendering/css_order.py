@@ -7,7 +7,7 @@ It collects an element's declarations in a dict, in which a property that is set
 
 from __future__ import annotations
 
-import html as html_module
+import functools
 import re
 from collections import defaultdict
 from itertools import combinations
@@ -39,25 +39,32 @@ def check_order(page: str, css: str) -> None:
     """
     tree = etree.fromstring(page, etree.HTMLParser())
     found: defaultdict[Any, list[_Set]] = defaultdict(list)
-    for _, selector, declarations in sorted(_weighed(css), key=lambda one: one[0]):
-        for element in CSSSelector(selector)(tree):
+    for selector, declarations in _rules(css):
+        for element in selector(tree):
             found[element] += declarations
     for element, declarations in found.items():
-        style = element.get("style", "")
-        nodes = tinycss2.parse_blocks_contents(html_module.unescape(style), skip_comments=True, skip_whitespace=True)
-        _check([*declarations, *(_Set(node.lower_name, None, style) for node in nodes)], element)
+        _check([*declarations, *_own(element.get("style", ""))], element)
 
 
-def _weighed(css: str) -> list[tuple[tuple[int, int, int, int], str, list[_Set]]]:
-    """Each selector with its weight (ids, classes, elements, place in the sheet) and what its rule sets."""
+@functools.lru_cache(maxsize=4096)
+def _own(style: str) -> tuple[_Set, ...]:
+    nodes = tinycss2.parse_blocks_contents(style, skip_comments=True, skip_whitespace=True)
+    return tuple(_Set(node.lower_name, None, style) for node in nodes)
+
+
+@functools.lru_cache(maxsize=64)
+def _rules(css: str) -> tuple[tuple[CSSSelector, list[_Set]], ...]:
+    """Each selector and what its rule sets, the one that weighs least first (ids, classes, elements, place)."""
     weighed = []
     for place, rule in enumerate(tinycss2.parse_stylesheet(css, skip_comments=True, skip_whitespace=True)):
         nodes = tinycss2.parse_blocks_contents(rule.content, skip_comments=True, skip_whitespace=True)
         declarations = [_Set(node.lower_name, node.source_line) for node in nodes]
         for selector in tinycss2.serialize(rule.prelude).split(","):
             elements = len(re.findall(r"(?:^|[\s>+~])[^\s>+~.#]", selector.strip()))
-            weighed.append(((selector.count("#"), selector.count("."), elements, place), selector, declarations))
-    return weighed
+            weight = (selector.count("#"), selector.count("."), elements, place)
+            weighed.append((weight, CSSSelector(selector), declarations))
+    weighed.sort(key=lambda one: one[0])
+    return tuple((selector, declarations) for _, selector, declarations in weighed)
 
 
 def _check(declarations: list[_Set], element: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import mimetypes
+import tempfile
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -38,7 +39,9 @@ class PreviewServer:
         self._ask = ask
         self._shown_to = shown_to
         self._making = threading.Lock()
-        self._folder: Path | None = None
+        # a folder of its own: a dry run that stands in `out/` is left alone
+        self._temporary = tempfile.TemporaryDirectory(prefix="newsletter-preview-")
+        self._folder = Path(self._temporary.name) / "preview"
         preview = self
 
         class Handler(_Handler):
@@ -47,6 +50,7 @@ class PreviewServer:
         try:
             self._server = ThreadingHTTPServer((_ADDRESS, port), Handler)
         except OSError as error:
+            self._temporary.cleanup()
             hint = "give another one with --port, or --port 0 for any free one"
             raise OutputError(f"port {port} cannot be used: {error.strerror}", hint=hint) from None
 
@@ -62,18 +66,17 @@ class PreviewServer:
     def page(self) -> bytes:
         """The page, made anew. Raises NewsletterError."""
         with self._making:
-            _, done = wiring.dry_run_issue(self._ask(), shown_to=self._shown_to)
-            self._folder = done.folder
-            return (done.folder / "index.html").read_bytes()
+            wiring.dry_run_issue(self._ask(), eml=1, shown_to=self._shown_to, into=self._folder)
+            return (self._folder / "index.html").read_bytes()
 
-    def file(self, path: str) -> Path | None:
-        """The file of the dry run at a URL path, or None: there is none, or it would lie outside."""
+    def file(self, path: str) -> tuple[str, bytes] | None:
+        """Name and content of the file at a URL path, or None: there is none, or it would lie outside."""
         with self._making:
-            if self._folder is None:
-                return None
             root = self._folder.resolve()
             file = (root / path.lstrip("/")).resolve()
-            return file if file.is_relative_to(root) and file.is_file() else None
+            if not file.is_relative_to(root) or not file.is_file():
+                return None
+            return file.name, file.read_bytes()
 
     def __enter__(self) -> PreviewServer:
         return self
@@ -82,6 +85,7 @@ class PreviewServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._server.server_close()
+        self._temporary.cleanup()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -104,8 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
         if file is None:
             self._answer(HTTPStatus.NOT_FOUND, b"There is no such file in this preview.\n", "text/plain")
         else:
-            kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-            self._answer(HTTPStatus.OK, file.read_bytes(), kind)
+            name, content = file
+            self._answer(HTTPStatus.OK, content, mimetypes.guess_type(name)[0] or "application/octet-stream")
 
     def _page(self) -> None:
         try:

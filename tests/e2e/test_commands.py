@@ -8,6 +8,7 @@ import email.policy
 import hashlib
 import json
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -55,9 +56,14 @@ class TestDryRun:
         assert "secret" not in seen.stdout
 
     def test_repeated_it_gives_the_same_bytes(self, project: Project) -> None:
-        project.run("send", SLOT, "--dry-run", PYTHONHASHSEED="1")
+        assert project.run("send", SLOT, "--dry-run", PYTHONHASHSEED="1").code == 0
         first = digests(project.out)
-        project.run("send", SLOT, "--dry-run", PYTHONHASHSEED="2")
+        assert "index.html" in first
+        assert project.run("send", SLOT, "--dry-run", PYTHONHASHSEED="2", TZ="Asia/Tokyo").code == 0
+        assert digests(project.out) == first
+        (project.folder / "below").mkdir()
+        command = [sys.executable, "-m", "newsletter", "-c", "../config.toml", "send", SLOT, "--dry-run"]
+        subprocess.run(command, cwd=project.folder / "below", capture_output=True, check=True)
         assert digests(project.out) == first
 
     def test_its_messages_are_complete_and_personal(self, project: Project) -> None:
@@ -90,6 +96,39 @@ class TestDryRun:
         assert project.run("send", SLOT, "--dry-run", "--eml", eml).code == 0
         assert len(list((project.out / "messages").iterdir())) == kept
 
+    def test_a_recipient_no_message_can_be_made_for_is_told_and_the_command_exits_6(self, project: Project) -> None:
+        # an encoded-word in the local part: an address that no header can carry safely
+        project.edit(
+            project.folder / "subscribers/daily-buzz.csv", "amelia.hart@example.com", "=?utf-8?q?x?=@example.com"
+        )
+        ended = project.run("send", SLOT, "--dry-run", "--json")
+        assert ended.code == 6, ended
+        assert ended.json["rejected"] == 1
+        assert ended.json["accepted"] == ended.json["planned"] - 1
+
+    def test_every_variant_that_somebody_gets_is_checked(self, project: Project) -> None:
+        template = project.folder / "templates/digest"
+        (template / "template.toml").write_text('fields = ["language"]\n')
+        project.edit(template / "issue.txt.j2", "Unsubscribe: {{ holes.unsubscribe_url }}",
+                     "{% if not subscriber.language %}Unsubscribe: {{ holes.unsubscribe_url }}{% endif %}")  # fmt: skip
+        ended = project.run("send", SLOT, "--dry-run")
+        assert ended.code == 3
+        assert "unsubscribe-missing" in ended.err
+        assert "for language 'en'" in ended.err
+
+    def test_a_list_that_is_in_no_file_is_an_error_and_no_empty_audience(self, project: Project) -> None:
+        project.edit(project.config, 'lists = ["daily-buzz"]', 'lists = ["daily-buz"]')
+        ended = project.run("send", SLOT, "--dry-run")
+        assert ended.code == 3
+        assert "did you mean 'daily-buzz'" in ended.err
+
+    def test_cells_that_a_spreadsheet_would_run_are_guarded(self, project: Project) -> None:
+        rows = "email,consent_at\n=cmd|x!A0,2025-01-01\n=1+1@example.com,2025-01-01\n"
+        (project.folder / "subscribers/daily-buzz.csv").write_text(rows)
+        project.run("send", SLOT, "--dry-run")
+        assert "\n'=cmd|x!A0,invalid," in (project.out / "excluded.csv").read_text()
+        assert "\n1,'=1+1@example.com," in (project.out / "recipients.csv").read_text()
+
     def test_an_edition_has_a_folder_of_its_own(self, project: Project) -> None:
         project.issue.rename(project.issue.with_name(f"{SLOT}.evening.txt"))
         ended = project.run("send", f"{SLOT}.evening", "--dry-run", "--json")
@@ -102,6 +141,7 @@ class TestDryRun:
         assert ended.code == 3
         assert "date-mismatch" in ended.err
         assert (project.out / "index.html").is_file()
+        assert project.run("send", SLOT, "--dry-run", "--json").json["findings"]["error"] == 1
 
     def test_a_live_send_is_refused_by_this_version(self, project: Project) -> None:
         ended = project.run("send", SLOT)
@@ -230,11 +270,38 @@ class TestGlobalOptions:
             command = [sys.executable, "-m", "newsletter", option]
             assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
-    @pytest.mark.parametrize("arguments", [["nonsense"], ["send", "--nonsense"], ["send", "2026-13-45", "--dry-run"]])
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["nonsense"],
+            ["send", "--nonsense"],
+            ["send", "2026-13-45", "--dry-run"],
+            ["config"],
+            ["check", "--fail-level", "x"],
+        ],
+    )
     def test_what_makes_no_sense_exits_2(self, project: Project, arguments: list[str]) -> None:
         ended = project.run(*arguments)
         assert ended.code == 2
         assert "Traceback" not in ended.err
+        if arguments != ["config"]:
+            assert project.run(*arguments, "--json").json["exit_code"] == 2
+
+    def test_a_terminal_that_knows_no_such_character_gets_its_number(self, project: Project) -> None:
+        ended = project.run("send", SLOT, "--dry-run", PYTHONIOENCODING="ascii")
+        assert ended.code == 0, ended.err
+        assert "DRY RUN \\u2013 nothing is sent" in ended.out
+
+    def test_a_full_disk_behind_stdout_is_one_error(self, project: Project) -> None:
+        command = f"{sys.executable} -m newsletter check {SLOT} > /dev/full"
+        done = subprocess.run(["bash", "-c", command], cwd=project.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 3
+        assert done.stderr.startswith("✗ standard output cannot be written")
+
+    def test_a_reader_that_goes_away_is_no_error(self, project: Project) -> None:
+        command = f"{sys.executable} -m newsletter config schema | head -c 10; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", command], cwd=project.folder, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def _huge(project: Project) -> None:
@@ -270,6 +337,15 @@ BAD_INPUT = {
         "subscribers/daily-buzz.csv:1",
     ),
     "unwritable out": (lambda project: (project.folder / "out").write_text("in the way"), "out/daily-buzz/2026-01-07"),
+    "a stranger's folder in place of the output": (
+        lambda project: ((project.out / "notes").mkdir(parents=True), (project.out / "notes" / "a").write_text("")),
+        "not the output of an earlier run",
+    ),
+    "a file in place of the output": (
+        lambda project: (project.out.parent.mkdir(parents=True), project.out.write_text("mine")),
+        "not the output of an earlier run",
+    ),
+    "no subscribers": (lambda project: shutil.rmtree(project.folder / "subscribers"), "subscribers: the folder"),
     "no config": (lambda project: project.config.unlink(), "newsletter init"),
 }
 
@@ -279,6 +355,7 @@ def test_bad_input_is_one_clear_message_and_leaves_nothing_half_written(project:
     spoil, says = BAD_INPUT[what]
     spoil(project)  # type: ignore[no-untyped-call]  # the lambdas above
     before = sorted(project.folder.rglob("*"))
+    contents = digests(project.folder)
     ended = project.run("send", SLOT, "--dry-run")
     assert ended.code == 3, ended
     assert says in ended.err
@@ -287,6 +364,7 @@ def test_bad_input_is_one_clear_message_and_leaves_nothing_half_written(project:
     if what != "wrong date":  # that one is a failed check: the page is there to be looked at
         new = [path for path in project.folder.rglob("*") if path not in before and "var" not in path.parts]
         assert [path for path in new if path.is_file() and not path.name.endswith(".lock")] == []
+        assert contents.items() <= digests(project.folder).items()
 
 
 def test_a_csv_with_bad_rows_keeps_the_good_ones(project: Project) -> None:
