@@ -28,10 +28,10 @@ def staged_folder(target: Path, shown: str, made_of: str = "") -> Iterator[Path]
     `shown` is the target as a user knows it. A target that is no folder, or lacks the file `made_of` that every folder
     of this kind has, was not made by us and is refused.
     """
-    _refuse_strangers(target, shown, made_of)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _alone(target.parent / f".{target.name}.lock", shown):
+            _refuse_strangers(target, shown, made_of)
             _tidy(target)
             # a tilde cannot stand in a slot: 2026-01-07 does not take 2026-01-07.evening for its own
             staged = Path(tempfile.mkdtemp(prefix=f".{target.name}~", suffix=_PARTIAL, dir=target.parent))
