@@ -27,7 +27,8 @@ _GITIGNORE = """\
 # real lists stay out of git; the sample one may be kept
 /subscribers/*
 !/subscribers/daily-buzz.csv
-*.rejects.csv
+*.rejects.csv*
+.*.partial
 """
 
 

@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Generator, Iterator
+import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from fresh_databases import ERASURE_KEY, PostgresServer, empty_tables, make_tables, sqlite_engine
 from hypothesis import HealthCheck, settings
+from no_skips import IN_CI, pytest_make_collect_report, pytest_runtest_makereport
 from playwright.sync_api import Browser, sync_playwright
 
-#: Set by `.ci/run`. A test that was skipped there has not been passed.
-IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false", "no"}
+from newsletter.store.audience import SqlAudience
+from newsletter.store.engine import open_engine
+
+#: The hooks of the rule, which pytest finds here.
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and so would everything be that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Examples are slow when the machine is busy, which says nothing about the code.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # The same examples on every run: a red build can be looked at again. New ones are found on developers' machines.
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True, database=None, print_blob=True)
 settings.load_profile("ci" if IN_CI else "here")
-
-
-def _fail_instead(report: pytest.TestReport | pytest.CollectReport) -> None:
-    if not IN_CI or not report.skipped or hasattr(report, "wasxfail"):
-        return
-    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    report.outcome = "failed"
-    report.longrepr = f"{report.nodeid}: no test may skip here ({reason})"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI a skipped test is a failed one."""
-    report = yield
-    _fail_instead(report)
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """In CI so is a module that skips itself while it is collected."""
-    report = yield
-    _fail_instead(report)
-    return report
 
 
 _QUIET = [
@@ -66,3 +52,53 @@ def browser() -> Iterator[Browser]:
             yield running
         finally:
             running.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL, one a process."""
+    server = PostgresServer()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def _postgres_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a database with tables, which the tests of a process use one after the other."""
+    name = postgres_server.create()
+    engine = open_engine(postgres_server.url(name), Path("/"))
+    make_tables(engine)
+    engine.dispose()
+    yield postgres_server.url(name)
+    postgres_server.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    """A database with its tables and nothing in them: the test runs once on each kind."""
+    if request.param == "sqlite":
+        engine = sqlite_engine(tmp_path)
+        make_tables(engine)
+    else:
+        engine = open_engine(request.getfixturevalue("_postgres_database"), tmp_path)
+        empty_tables(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Iterator[sa.Engine]:
+    """A PostgreSQL database of its own, without tables."""
+    name = postgres_server.create()
+    engine = open_engine(postgres_server.url(name), Path("/"))
+    yield engine
+    engine.dispose()
+    postgres_server.drop(name)
+
+
+@pytest.fixture
+def audience_store(database: sa.Engine) -> SqlAudience:
+    """The audience on an empty database, of both kinds."""
+    return SqlAudience(database, ERASURE_KEY)

@@ -1,13 +1,34 @@
-"""Email addresses: what can be mailed, and what tells two people apart. No DNS is asked."""
+"""Email addresses: what can be mailed, and what tells two people apart. No DNS is asked.
+
+email-validator decides. It takes 30 µs an address; what nearly every address looks like is decided here by a pattern
+in less than one, with the same result (a test compares the two).
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import email_validator
+import idna
+from email_validator.rfc_constants import CASE_INSENSITIVE_MAILBOX_NAMES
 
 #: RFC 5321, 4.5.3.1.3: a path has at most 256 octets, with its angle brackets.
 LONGEST = 254
+#: email-validator looks at no local part of this length or less for more than its characters (RFC 5321, 4.5.3.1.1).
+_LONGEST_LOCAL = 64
+#: A local part that is nothing but letters, digits and the signs of RFC 5322's atoms, with single dots between.
+_PLAIN_LOCAL = re.compile(r"[a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~]+(?:\.[a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~]+)*", re.ASCII)
+#: A host name of letters and digits with single hyphens inside its labels; `--` marks an IDN, among others.
+_PLAIN_DOMAIN = re.compile(r"(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+([a-z]{2,63})", re.ASCII | re.IGNORECASE)
+#: RFC 1035, 2.3.4: a label has at most 63 octets. Whoever has no more than that in all needs no look at each.
+_LONGEST_PLAIN_DOMAIN = 63
+_RESERVED = frozenset(name.rpartition(".")[2] for name in email_validator.SPECIAL_USE_DOMAIN_NAMES)
+#: RFC 2142: these are spelled in lower case.
+_ROLES = frozenset(CASE_INSENSITIVE_MAILBOX_NAMES)
+#: How many domains are remembered; a million addresses have some ten thousand, most of them once.
+_DOMAINS = 10_000
 
 
 class BadAddress(ValueError):
@@ -25,13 +46,63 @@ class Address:
     address: str
     key: str
 
+    @property
+    def shown(self) -> str:
+        """For people to read: an IDN in its own script."""
+        return displayed(self.address)
+
 
 def parse_address(text: str) -> Address:
     """The address in `text`. Raises BadAddress.
 
     The local part must be ASCII: a server that takes others (SMTPUTF8, RFC 6531) cannot be counted on.
     """
+    address = mailable(text)
+    return Address(address, address.lower())
+
+
+def mailable(text: str) -> str:
+    """The address in `text` as it is sent to; in lower case it is the key. Raises BadAddress."""
     stripped = text.strip().removeprefix("\ufeff")
+    local, at, domain = stripped.rpartition("@")
+    if at and len(local) <= _LONGEST_LOCAL and _PLAIN_LOCAL.fullmatch(local) and local.lower() not in _ROLES:
+        # a longer domain is none, and must not be remembered
+        ascii_domain = _ascii_domain(domain) if len(domain) <= LONGEST else None
+        if ascii_domain and len(local) + 1 + max(len(domain), len(ascii_domain)) <= LONGEST:
+            return f"{local}@{ascii_domain}"
+    return _validated(stripped)
+
+
+def displayed(address: str) -> str:
+    """The address for people to read: an IDN in its own script, where that spelling leads to the same mailbox."""
+    local, _, domain = address.rpartition("@")
+    return f"{local}@{_unicode_domain(domain)}" if "xn--" in domain else address
+
+
+@lru_cache(_DOMAINS)
+def _unicode_domain(domain: str) -> str:
+    try:
+        shown = idna.decode(domain)
+        again = mailable(f"a@{shown}")
+    except (idna.IDNAError, BadAddress):
+        return domain
+    return shown if again == f"a@{domain}" and shown.isprintable() else domain
+
+
+@lru_cache(_DOMAINS)
+def _ascii_domain(domain: str) -> str | None:
+    """The domain as A-labels in lower case; None where email-validator has something to say about it."""
+    plain = _PLAIN_DOMAIN.fullmatch(domain) if len(domain) <= _LONGEST_PLAIN_DOMAIN else None
+    if plain and plain[1].lower() not in _RESERVED:
+        return domain.lower()
+    try:
+        return email_validator.validate_email(f"a@{domain}", check_deliverability=False).ascii_domain
+    except email_validator.EmailNotValidError:
+        return None
+
+
+def _validated(stripped: str) -> str:
+    """What email-validator says."""
     if not stripped:
         raise BadAddress("the address is empty")
     if len(stripped) > LONGEST:
@@ -40,5 +111,4 @@ def parse_address(text: str) -> Address:
         parsed = email_validator.validate_email(stripped, check_deliverability=False, allow_smtputf8=False)
     except email_validator.EmailNotValidError as error:
         raise BadAddress(str(error).rstrip(".")) from None
-    ascii_address = parsed.ascii_email or parsed.normalized
-    return Address(address=ascii_address, key=ascii_address.casefold())
+    return parsed.ascii_email or parsed.normalized

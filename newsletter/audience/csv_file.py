@@ -1,147 +1,279 @@
-"""Reads a list of subscribers from CSV, row by row: good rows become subscribers, bad ones keep a reason."""
+"""Reads a list of subscribers from CSV, row by row: good rows become subscribers, bad ones keep a reason.
+
+Memory is constant, whatever the file. Only a bad address makes a row bad, or fields that the header does not name;
+anything else that cannot be used is left out, the person is kept, and `notes` tells of it.
+"""
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import re
-import zoneinfo
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
-from typing import TextIO
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
 
-from newsletter.audience.addresses import BadAddress, parse_address
+from newsletter.audience.addresses import BadAddress, mailable
+from newsletter.audience.csv_cells import (
+    LONGEST_NAME,
+    LONGEST_VALUE,
+    clean,
+    clean_again,
+    moment_of,
+    spread,
+    timezones,
+    words,
+)
+from newsletter.audience.csv_columns import Columns, Origin, columns_of, normal_name
+from newsletter.audience.csv_lines import TextLines
+from newsletter.audience.csv_records import Record, Records
 from newsletter.audience.model import Excluded, Exclusion, Subscriber
+from newsletter.audience.people import SuppressionReason
+from newsletter.audience.spreadsheets import unguarded
+from newsletter.audience.state_words import Standing, departure_of, standing_of
 from newsletter.errors import AudienceError, Place
 
-#: Columns with a meaning of their own; all others become attributes.
-COLUMNS = ("email", "name", "list", "tags", "timezone", "language", "consent_at", "consent_source")
-
-#: No field of a list of people is longer; a longer one is a file without line breaks, or an open quote.
-_LONGEST_FIELD = 100_000
-_LONGEST_NAME = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+#: RFC 5646, 4.4.1: a language tag of more is none.
+_LONGEST_LANGUAGE = 35
+#: A time without a zone is read as UTC, and may be that of a place ahead of it; clocks differ, too.
+_AHEAD = dt.timedelta(days=1)
 
 
-def read_subscribers(path: Path, shown: str) -> Iterator[Subscriber | Excluded]:
-    """The rows of one CSV file, in order; its encoding is UTF-8, its delimiter comma, semicolon or tab.
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that was not taken: the number of its first line, why, and its fields as they were."""
 
-    A file without a `list` column feeds the list of its own name. Raises AudienceError when the file as a whole
-    cannot be read (`shown` names it): not UTF-8, no `email` column, broken quoting.
+    line: int
+    reason: str
+    fields: Sequence[str]
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How many values could not be used, and the first of them."""
+
+    count: int = 0
+    line: int = 0
+    value: str = ""
+
+    def add(self, line: int, value: str) -> None:
+        if not self.count:
+            self.line, self.value = line, value
+        self.count += 1
+
+
+#: What the `scope` of our exports says: whether a suppression is for all lists, or for the row's.
+_EVERYWHERE = {"all": True, "list": False}
+
+
+@dataclass(slots=True)
+class _Unused:
+    timezones: _Tally = field(default_factory=_Tally)
+    consents: _Tally = field(default_factory=_Tally)
+    future: _Tally = field(default_factory=_Tally)
+    departures: _Tally = field(default_factory=_Tally)
+    names: _Tally = field(default_factory=_Tally)
+    unconfirmed: _Tally = field(default_factory=_Tally)
+    states: _Tally = field(default_factory=_Tally)
+
+
+@dataclass(frozen=True, slots=True)
+class _Positions:
+    """Where in a row what stands; -1: nowhere."""
+
+    email: int
+    name: int = -1
+    first_name: int = -1
+    last_name: int = -1
+    list: int = -1
+    tags: int = -1
+    timezone: int = -1
+    language: int = -1
+    consent_at: int = -1
+    consent_source: int = -1
+    consent_wording: int = -1
+    consent_ip: int = -1
+    state: int = -1
+    left_at: int = -1
+    left_reason: int = -1
+    left_scope: int = -1
+    attributes: int = -1
+
+
+class SubscriberCsv:
+    """A CSV file of subscribers. `shown` names it in messages; rows without a list get `own_list`.
+
+    `mapped` gives columns of the file a meaning (`csv_columns`); a time of more than a day after `now` (None: this
+    moment) is none. Reading the header may raise AudienceError, and so may the rows, once, where the file turns out
+    to have no lines.
     """
-    with _opened(path, shown) as file:
-        reader = csv.reader(file, _dialect(file), strict=True)
-        with _csv_errors(reader, shown):
-            header = _header(next(reader, []), shown)
-            for row in reader:
-                if any(field.strip() for field in row):
-                    yield _subscriber(header, row, path.stem, f"{shown}:{reader.line_num}")
 
+    def __init__(
+        self,
+        file: BinaryIO,
+        shown: str,
+        *,
+        own_list: str = "",
+        mapped: Mapping[str, str] | None = None,
+        now: dt.datetime | None = None,
+    ) -> None:
+        self._shown = shown
+        self.own_list = own_list
+        self._latest = (now or dt.datetime.now(dt.UTC)) + _AHEAD
+        self._lines = TextLines(file, shown)
+        self._records = iter(Records(self._lines))
+        header = next(self._records, Record(1, []))
+        if header.fault:
+            raise AudienceError(f"not valid CSV: {header.fault}", place=Place(shown, header.line))
+        self.columns: Columns = columns_of(header.fields, shown, header.line, mapped or {})
+        self._at = _Positions(**self.columns.at)
+        self._source = "Mailchimp" if self.columns.origin is Origin.MAILCHIMP else ""
+        self._unused = _Unused()
 
-@contextmanager
-def _opened(path: Path, shown: str) -> Iterator[TextIO]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
-    except OSError as error:
-        raise AudienceError(f"cannot be read: {error.strerror}", place=Place(shown)) from None
-    except UnicodeDecodeError as error:
-        hint = "save it as UTF-8 (in a spreadsheet: CSV UTF-8)"
-        raise AudienceError(f"not UTF-8: {error.reason}", place=Place(shown), hint=hint) from None
+    @property
+    def names_lists(self) -> bool:
+        """Whether the file has a column for lists."""
+        return "list" in self.columns.at
 
+    def rows(self) -> Iterator[Subscriber | Reject]:
+        """The rows, in order; once."""
+        for record in self._records:
+            yield self._row(record)
 
-def _dialect(file: TextIO) -> type[csv.Dialect]:
-    """The delimiter is the one that occurs most often in the header."""
-    header = file.readline(_LONGEST_FIELD)
-    file.seek(0)
+    def notes(self) -> list[str]:
+        """What could not be used, and from which line on; complete when all rows were read."""
+        lines, unused = self._lines, self._unused
+        notes = []
+        if lines.first_foreign is not None:
+            some = "1 line" if lines.foreign == 1 else f"{lines.foreign:,} lines"
+            notes.append(f"line {lines.first_foreign}: not UTF-8, read as Windows-1252 ({some})")
+        for tally, what in (
+            (unused.timezones, "is no time zone (Europe/Lisbon), left empty"),
+            (unused.consents, "is no date (2026-01-07 or 2026-01-07T06:30+00:00), so no consent is recorded"),
+            (unused.future, "is in the future, so no consent is recorded"),
+            (unused.departures, "is no date of the past, so they left at this moment"),
+            (unused.names, f"is cut to {LONGEST_NAME} characters"),
+            (unused.unconfirmed, "says that they did not confirm, so they are pending, --confirmed-by or not"),
+            (unused.states, f"is no state that is known, so they are pending; if it is none, {self._map_state()}"),
+        ):
+            if tally.count:
+                rows = "1 row" if tally.count == 1 else f"{tally.count:,} rows"
+                notes.append(f"line {tally.line}: {tally.value!r} {what} ({rows})")
+        return notes
 
-    class Dialect(csv.excel):
-        delimiter = max(",;\t", key=header.count)
+    def excluded(self, reject: Reject) -> Excluded:
+        """A bad row as someone who is left out."""
+        at, fields = self.columns.at, reject.fields
+        given, lists = (
+            fields[at[name]] if at.get(name, len(fields)) < len(fields) else "" for name in ("email", "list")
+        )
+        place = f"{self._shown}:{reject.line}"
+        shown = clean(given, LONGEST_NAME)
+        return Excluded(shown, Exclusion.INVALID, reject.reason, place, self._lists(lists))
 
-    return Dialect
+    def _row(self, record: Record) -> Subscriber | Reject:
+        columns, fields, line = self.columns, record.fields, record.line
+        if record.fault:
+            return Reject(line, record.fault, fields)
+        missing = columns.width - len(fields)
+        if missing < 0:
+            if any(extra.strip() for extra in fields[columns.width :]):
+                return Reject(line, f"{len(fields)} fields where the header names {columns.width}", fields)
+            fields = fields[: columns.width]
+        # the cell behind the last stands for every column that the file has not
+        cells = [*fields, ""] if missing <= 0 else [*fields, *[""] * (missing + 1)]
+        at = self._at
+        given = cells[at.email].strip()
+        try:
+            address = mailable(unguarded(given) if given[:1] == "'" else given)
+        except BadAddress as error:
+            return Reject(line, str(error), fields)
+        lists = self._lists(cells[at.list])
+        if not lists:
+            return Reject(line, "names no list", fields)
+        standing = standing_of(cells[at.state])
+        left = standing if isinstance(standing, SuppressionReason) else columns.all_left
+        if columns.all_left and cells[at.left_reason]:
+            left = departure_of(cells[at.left_reason]) or columns.all_left
+        consent_at, unclear = self._consent(cells, line, standing)
+        return Subscriber(
+            address.lower(),
+            address,
+            self._name(cells, line),
+            lists,
+            words(cells[at.tags]),
+            self._timezone(cells[at.timezone], line),
+            clean_again(cells[at.language], _LONGEST_LANGUAGE),
+            consent_at,
+            clean_again(cells[at.consent_source], LONGEST_VALUE) or self._source,
+            self._attributes(cells, standing),
+            clean_again(cells[at.consent_wording], LONGEST_VALUE),
+            clean(cells[at.consent_ip], LONGEST_VALUE),
+            unclear,
+            left,
+            self._left_at(cells[at.left_at], line) if left else None,
+            f"{self._shown}:{line}",
+            _EVERYWHERE.get(cells[at.left_scope].strip().casefold()) if left else None,
+        )
 
+    def _lists(self, text: str) -> tuple[str, ...]:
+        return words(text) or ((self.own_list,) if self.own_list else ())
 
-@contextmanager
-def _csv_errors(reader: Iterator[list[str]], shown: str) -> Iterator[None]:
-    limit = csv.field_size_limit(_LONGEST_FIELD)
-    try:
-        yield
-    except csv.Error as error:
-        line = getattr(reader, "line_num", None)
-        hint = "a quotation mark is left open, or the file has no line breaks"
-        raise AudienceError(f"not valid CSV: {error}", place=Place(shown, line), hint=hint) from None
-    finally:
-        csv.field_size_limit(limit)
+    def _name(self, cells: Sequence[str], line: int) -> str:
+        at = self._at
+        name = cells[at.name] or f"{cells[at.first_name].strip()} {cells[at.last_name].strip()}".strip()
+        if len(name) > LONGEST_NAME:
+            self._unused.names.add(line, f"{clean(name, 20)}…")
+        return clean(name, LONGEST_NAME)
 
+    def _timezone(self, text: str, line: int) -> str:
+        timezone = text.strip()
+        if not timezone or timezone in timezones():
+            return timezone
+        self._unused.timezones.add(line, clean(timezone, 40))
+        return ""
 
-def _header(row: list[str], shown: str) -> list[str]:
-    header = [name.strip().casefold().replace(" ", "_") for name in row]
-    if "email" not in header:
-        found = ", ".join(name for name in header if name)[:200] or "nothing"
-        hint = "the first line must name the columns: email (required), " + ", ".join(COLUMNS[1:])
-        raise AudienceError(f"no column `email`; found {found}", place=Place(shown, 1), hint=hint)
-    twice = {name for name in header if name and header.count(name) > 1}
-    if twice:
-        raise AudienceError(f"the column `{sorted(twice)[0]}` occurs twice", place=Place(shown, 1))
-    return header
+    def _consent(
+        self, cells: Sequence[str], line: int, standing: SuppressionReason | Standing
+    ) -> tuple[dt.datetime | None, bool]:
+        """When they consented; and whether the row says that they did not, or nobody can tell."""
+        if standing is Standing.UNCONFIRMED or standing is Standing.UNCLEAR:
+            tally = self._unused.unconfirmed if standing is Standing.UNCONFIRMED else self._unused.states
+            tally.add(line, clean(cells[self._at.state], 40))
+            return None, True
+        text = cells[self._at.consent_at]
+        if not text or text.isspace():
+            return None, False
+        moment = moment_of(text)
+        if moment is not None and moment <= self._latest:
+            return moment, False
+        (self._unused.consents if moment is None else self._unused.future).add(line, clean(text, 40))
+        return None, True
 
-
-def _subscriber(header: list[str], row: list[str], own_list: str, place: str) -> Subscriber | Excluded:
-    fields = {name: value.strip() for name, value in zip(header, row, strict=False) if name}
-    given = _clean(fields.get("email", ""))
-    lists = _words(fields.get("list", "")) or (own_list,)
-    try:
-        address = parse_address(fields.get("email", ""))
-    except BadAddress as error:
-        return Excluded(given, Exclusion.INVALID, str(error), place, lists)
-    if len(row) > len(header):
-        detail = f"{len(row)} fields where the header names {len(header)}"
-        return Excluded(given, Exclusion.INVALID, detail, place, lists)
-    consent_at = _moment(fields.get("consent_at", ""))
-    if fields.get("consent_at") and consent_at is None:
-        detail = f"consent_at {_clean(fields['consent_at'])!r} is no date (2026-01-07 or 2026-01-07T06:30+00:00)"
-        return Excluded(address.address, Exclusion.PENDING, detail, place, lists)
-    timezone = fields.get("timezone", "")
-    return Subscriber(
-        key=address.key,
-        address=address.address,
-        name=_clean(fields.get("name", "")),
-        lists=lists,
-        tags=_words(fields.get("tags", "")),
-        timezone=timezone if timezone in _timezones() else "",
-        language=_clean(fields.get("language", "")),
-        consent_at=consent_at,
-        consent_source=_clean(fields.get("consent_source", "")),
-        attributes=_attributes(fields),
-        place=place,
-    )
-
-
-def _attributes(fields: Mapping[str, str]) -> Mapping[str, str]:
-    return {name: _clean(value) for name, value in fields.items() if name not in COLUMNS and value}
-
-
-def _clean(text: str) -> str:
-    """One line without control characters, cut to a length that no name reaches."""
-    return " ".join(_CONTROL.sub(" ", text).split())[:_LONGEST_NAME]
-
-
-def _words(text: str) -> tuple[str, ...]:
-    """`a; b|c` → a, b, c."""
-    return tuple(dict.fromkeys(word for part in re.split(r"[;|,]", text) if (word := _clean(part))))
-
-
-def _moment(text: str) -> dt.datetime | None:
-    """An ISO 8601 date or time; without a zone it is UTC."""
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
+    def _left_at(self, text: str, line: int) -> dt.datetime | None:
+        if not text or text.isspace():
+            return None
+        moment = moment_of(text)
+        if moment is not None and moment <= self._latest:
+            return moment
+        self._unused.departures.add(line, clean(text, 40))
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+    def _attributes(self, cells: Sequence[str], standing: SuppressionReason | Standing) -> dict[str, str]:
+        found = {}
+        for position, name in self.columns.attributes:
+            if value := clean(cells[position], LONGEST_VALUE):
+                found[name] = value
+        if text := cells[self._at.attributes]:
+            found |= spread(text)
+        if standing is Standing.UNCLEAR:
+            found[normal_name(self.columns.header[self._at.state])] = clean(cells[self._at.state], LONGEST_VALUE)
+        return found
+
+    def _map_state(self) -> str:
+        """How to say that a column of states is one of regions, say."""
+        position = self.columns.at.get("state")
+        return "" if position is None else f'--map "{clean(self.columns.header[position], 40)}=region"'
 
 
-@cache
-def _timezones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
+def clean_cell(text: str) -> str:
+    """A cell on one line, without control characters."""
+    return clean(text, LONGEST_VALUE)

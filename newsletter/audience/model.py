@@ -6,6 +6,10 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from newsletter.audience.people import SuppressionReason
 
 
 class ConsentState(StrEnum):
@@ -46,13 +50,30 @@ class Subscriber:
     consent_at: dt.datetime | None = None
     consent_source: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    consent_wording: str = ""
+    consent_ip: str = ""
+    #: The row says something about consent that is no date: pending, and no claim of an operator covers it.
+    consent_unclear: bool = False
+    #: Why they must not be mailed, where the row says so (an export of another program), and since when if it is known.
+    left: SuppressionReason | None = None
+    left_at: dt.datetime | None = None
     #: The row it was read from: `subscribers/daily-buzz.csv:7`.
     place: str = field(default="", compare=False)
+    #: Whether `left` holds for all lists; None: where the row does not say, all but an unsubscribe do.
+    left_everywhere: bool | None = None
 
-    @property
-    def state(self) -> ConsentState:
-        """Pending until a consent is recorded."""
-        return ConsentState.SUBSCRIBED if self.consent_at else ConsentState.PENDING
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A subscriber in an audience: what a mail to them needs. `id` is their number in the database, never reused."""
+
+    id: int
+    key: str
+    address: str
+    name: str = ""
+    language: str = ""
+    timezone: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +90,17 @@ class Excluded:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """The subscribers an issue goes to, in the order of the lists; everyone else on them, with the reason."""
+    """Whom an issue goes to, in numbers, and the first of those who get it and of those who do not by name.
 
-    members: tuple[Subscriber, ...]
-    excluded: tuple[Excluded, ...]
+    `left_out` has the reasons that occur, in the order of `Exclusion`.
+    """
 
-    def excluded_by_reason(self) -> dict[Exclusion, int]:
-        """How many are left out for each reason that occurs, in the order of `Exclusion`."""
-        counts = {reason: sum(1 for one in self.excluded if one.reason is reason) for reason in Exclusion}
-        return {reason: count for reason, count in counts.items() if count}
+    planned: int
+    left_out: Mapping[Exclusion, int] = field(default_factory=dict)
+    members: tuple[Member, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
+
+    @property
+    def everyone(self) -> int:
+        """All on the lists."""
+        return self.planned + sum(self.left_out.values())

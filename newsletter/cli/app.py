@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from newsletter import __version__
-from newsletter.cli import checking, configuration, previewing, projects, sending
+from newsletter.cli import checking, configuration, databases, previewing, projects, sending, subscribers, suppressing
 from newsletter.cli.console import Console, ReaderGone
 from newsletter.cli.context import Globals
 from newsletter.cli.exit_codes import ExitCode, exit_code_of
@@ -32,6 +35,9 @@ app.command("new")(projects.new)
 app.command("check")(checking.check)
 app.command("preview")(previewing.preview)
 app.command("send")(sending.send)
+app.add_typer(subscribers.app, name="subscribers")
+app.add_typer(suppressing.app, name="suppress")
+app.add_typer(databases.app, name="db")
 app.add_typer(configuration.app, name="config")
 
 
@@ -91,7 +97,22 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     console = Console(json="--json" in given, verbose=bool({"-v", "--verbose"} & set(given)))
-    sys.exit(_run(given, console))
+    with _ended_in_order():
+        code = _run(given, console)
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: what it began is undone, and it says so."""
+    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(given: list[str], console: Console) -> int:
@@ -105,16 +126,27 @@ def _run(given: list[str], console: Console) -> int:
         return _failed(error, console)
     except typer.TyperException as error:  # of the command line as it was typed
         message = error.format_message()
-        if not message.strip():  # a group without a command: its help
-            error.show()  # type: ignore[attr-defined]  # its subclasses have it
-        else:
-            return _failed(UsageError(message, hint="newsletter --help lists the commands and options"), console)
-        return ExitCode.USAGE
+        if message.startswith("Usage: "):  # a group without a command: its help
+            console.usage(message)
+            return ExitCode.USAGE
+        return _failed(UsageError(message, hint=f"{_asked(given)} --help lists what there is"), console)
     except typer.Abort:
         return ExitCode.INTERRUPTED
     if code == ExitCode.INTERRUPTED:
         console.note("interrupted")
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def _asked(given: list[str]) -> str:
+    """The command that was asked for, as far as it is one: `newsletter subscribers import`."""
+    words = ["newsletter"]
+    command: object = typer.main.get_command(app)
+    for argument in globals_first(given):
+        below = getattr(command, "commands", {}).get(argument)
+        if below is not None:
+            words.append(argument)
+            command = below
+    return " ".join(words)
 
 
 def _failed(error: NewsletterError, console: Console) -> int:

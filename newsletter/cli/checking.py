@@ -36,7 +36,10 @@ def check(
 ) -> None:
     """Read an issue, render it, and list what is wrong with it.
 
-    Examples: newsletter check tomorrow, newsletter check issues/2026-01-07.txt --fail-level warn
+    \b
+    Examples:
+      newsletter check tomorrow
+      newsletter check issues/2026-01-07.txt --fail-level warn
     """
     options = globals_of(context, json=json)
     request = options.request(date)

@@ -68,6 +68,10 @@ class Console:
         """What is wrong with what was done, and what to do; on stderr."""
         _whisper(_joined(message, hint))
 
+    def usage(self, text: str) -> None:
+        """The help of a command that was typed without what it needs; on stderr."""
+        _whisper(text)
+
     def error(self, error: NewsletterError, exit_code: int) -> None:
         """What went wrong and what to do; with --json also as a document on stdout."""
         _whisper(_picture(error))

@@ -41,7 +41,10 @@ def preview(
 ) -> None:
     """Look at an issue: its mail on desktop and phone, its checks, its audience. Writes what a dry run writes.
 
-    Examples: newsletter preview --open, newsletter preview 2026-01-07 --format text --as ana@example.com
+    \b
+    Examples:
+      newsletter preview --open
+      newsletter preview 2026-01-07 --format text --as ana@example.com
     """
     options = globals_of(context, json=json)
     if part and (serve or open_page or json):
@@ -53,10 +56,10 @@ def preview(
     from newsletter import wiring
 
     if part:
-        mail = wiring.one_mail(request, shown_to=recipient)
+        mail = wiring.one_mail(request, shown_to=recipient, say=options.console.note)
         options.console.raw({"html": mail.html.encode(), "text": mail.text.encode(), "eml": mail.message}[part])
         return
-    _, done = wiring.dry_run_issue(request, shown_to=recipient)
+    _, done = wiring.dry_run_issue(request, shown_to=recipient, say=options.console.note)
     page = done.folder / "index.html"
     options.console.say(f"Open   {shown(page)}")
     options.console.data({"page": shown(page)})

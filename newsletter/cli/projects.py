@@ -19,7 +19,9 @@ def init(
 ) -> None:
     """Start a new project: config.toml, templates, a sample issue and a sample list.
 
-    Example: newsletter init my-newsletter
+    \b
+    Example:
+      newsletter init my-newsletter
     """
     console = globals_of(context, json=json).console
     from newsletter.project_files import copy_project  # not needed by --help
@@ -35,7 +37,9 @@ def init(
 def new(context: typer.Context, date: DateArgument = None, json: JsonOption = False) -> None:
     """Write an issue file to fill; an existing one is left alone.
 
-    Example: newsletter new tomorrow
+    \b
+    Example:
+      newsletter new tomorrow
     """
     options = globals_of(context, json=json)
     request = options.request(date)

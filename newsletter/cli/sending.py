@@ -32,7 +32,9 @@ def send(
 ) -> None:
     """Send an issue to its audience.
 
-    Example: newsletter send 2026-01-07 --dry-run
+    \b
+    Example:
+      newsletter send 2026-01-07 --dry-run
     """
     options = globals_of(context, json=json)
     keep = _eml(eml)
@@ -47,7 +49,7 @@ def send(
     started = time.monotonic()
     console = options.console
     with console.progress("writing") as progress:
-        prepared, done = wiring.dry_run_issue(request, eml=keep, progress=progress)
+        prepared, done = wiring.dry_run_issue(request, eml=keep, progress=progress, say=console.note)
     _print(console, prepared, done, time.monotonic() - started)
     errors = prepared.failing()
     console.data(summary(prepared, done))
@@ -82,8 +84,7 @@ def _print(console: Console, prepared: Prepared, done: DryRun, seconds: float) -
         count(sum(1 for _ in issue.stories()), "story", "stories"),
     )
     words = f"{count(issue.word_count, 'word')} ({issue.reading_minutes} min read)"
-    excluded = ", ".join(f"{number:,} {reason}" for reason, number in audience.excluded_by_reason().items())
-    everyone = len(audience.members) + len(audience.excluded)
+    excluded = ", ".join(f"{number:,} {reason}" for reason, number in audience.left_out.items())
     console.say(f"{issue.title:<48} DRY RUN – nothing is sent")
     console.say(f"  parsed    {sections}, {stories}, {words}")
     console.say(
@@ -95,7 +96,9 @@ def _print(console: Console, prepared: Prepared, done: DryRun, seconds: float) -
         if one.level != "info":
             line = f" (line {one.line})" if one.line else ""
             console.say(f"            {one.level:<5} {one.id}  {one.message}{line}")
-    console.say(f"  audience  {len(audience.members):,} of {everyone:,}" + (f" ({excluded})" if excluded else ""))
+    console.say(f"  audience  {audience.planned:,} of {audience.everyone:,}" + (f" ({excluded})" if excluded else ""))
+    if done.refusal:
+        console.say(f"            warn  a live send would be refused: {done.refusal}")
     written, in_batches = count(done.tally.accepted, "message"), count(done.tally.batches, "batch", "batches")
     kept = sum(1 for _ in (done.folder / "messages").iterdir())
     only = "" if kept == done.tally.accepted else f", the first {kept:,} kept (--eml all keeps every one)"

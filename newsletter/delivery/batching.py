@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from newsletter.audience.model import Subscriber
+from newsletter.audience.model import Member
 from newsletter.delivery.links import LinkMaker
 from newsletter.delivery.model import Batch, Limits, Recipient
 from newsletter.rendering.letter import Letterhead, message_id
@@ -25,7 +25,7 @@ class RunName:
 
 
 def recipients(
-    members: Iterable[Subscriber],
+    members: Iterable[Member],
     *,
     run: RunName,
     sender_domain: str,
@@ -34,8 +34,8 @@ def recipients(
 ) -> Iterator[Recipient]:
     """Each member as a recipient of `run`, with the values of its holes."""
     for member in members:
-        subscriber_id = links.subscriber_id(member.key)
-        own = links.links(subscriber_id, run.slot)
+        subscriber_id = str(member.id)
+        own = links.links(member.id, run.slot)
         yield Recipient(
             id=subscriber_id,
             address=member.address,
@@ -53,7 +53,7 @@ def recipients(
         )
 
 
-def branching_fields(member: Subscriber) -> Mapping[str, str]:
+def branching_fields(member: Member) -> Mapping[str, str]:
     """What a template may branch on: the subscriber's attributes, language and time zone."""
     return {**member.attributes, "language": member.language, "timezone": member.timezone}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from newsletter.issue.model import Issue
-from newsletter.pipeline.prepare import Prepared, prepare
+from newsletter.pipeline.prepare import BranchingValues, Prepared, prepare
 from newsletter.pipeline.request import IssueRequest
 from newsletter.preflight.verdict import in_order
 
@@ -15,6 +15,7 @@ from newsletter.preflight.verdict import in_order
 def check_issue(
     request: IssueRequest,
     template_roots: Sequence[Path],
+    values_of: BranchingValues,
     *,
     request_links: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -23,7 +24,7 @@ def check_issue(
 
     `progress` hears (links requested, of how many), from several threads.
     """
-    prepared = prepare(request, template_roots)
+    prepared = prepare(request, template_roots, values_of)
     if not request_links:
         return prepared
     # the HTTP client takes longer to load than everything else

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from newsletter.audience.model import Audience
+from newsletter.audience.model import Audience, Excluded
 from newsletter.audience.spreadsheets import guarded
 from newsletter.delivery.batching import batches
+from newsletter.delivery.guards import refuse_audience_change
 from newsletter.delivery.model import Tally
 from newsletter.delivery.provider import MailProvider
 from newsletter.delivery.send import send_batches
+from newsletter.errors import GuardRefused
+from newsletter.pipeline.issue_audience import IssueAudience
 from newsletter.pipeline.prepare import Prepared, letterhead_of
-from newsletter.pipeline.preview_page import FILES, PreviewFacts, preview_page
+from newsletter.pipeline.preview_page import EXCLUDED_SHOWN, FILES, MEMBERS_SHOWN, PreviewFacts, preview_page
 from newsletter.pipeline.sample_mail import choose_mail, links_of, recipients_of
 from newsletter.pipeline.staging import staged_folder
 from newsletter.preflight.model import Level
@@ -33,10 +36,13 @@ class DryRun:
     tally: Tally
     html_bytes: int
     text_bytes: int
+    #: What a live send would be refused for, as far as the audience goes; '' for nothing.
+    refusal: str = ""
 
 
 def dry_run(
     prepared: Prepared,
+    audience: IssueAudience,
     *,
     secrets: Sequence[str],
     make_provider: MakeProvider,
@@ -52,26 +58,33 @@ def dry_run(
     `secrets` sign the links, the present one first; `shown` is the folder as a user knows it; `shown_to` the address
     whose mail the pages show (else the first). Raises OutputError, and UsageError where `shown_to` would get no mail.
     """
-    audience, links = prepared.audience, links_of(prepared, secrets)
-    members = list(recipients_of(prepared, links))
-    mail = choose_mail(prepared, members, shown_to, links)
+    links = links_of(prepared, secrets)
+    mail = choose_mail(prepared, audience, shown_to, links)
+    recipients = recipients_of(prepared, audience.members(), links)
     with staged_folder(folder, shown, made_of="summary.json") as staged:
         provider = make_provider(staged, eml)
         try:
             size = prepared.newsletter.delivery.batch_size
             tally = send_batches(
-                batches(prepared.run, letterhead_of(prepared), members, size, provider.limits),
-                planned=len(members),
+                batches(prepared.run, letterhead_of(prepared), recipients, size, provider.limits),
+                planned=audience.planned,
                 rendered=lambda variant: prepared.renderer.render(prepared.issue, variant),
                 provider=provider,
                 progress=progress,
             )
         finally:
             provider.close()
-        done = DryRun(folder, audience, tally, prepared.html_bytes, len(mail.text.encode()))
+        done = DryRun(
+            folder,
+            audience.shown(MEMBERS_SHOWN, EXCLUDED_SHOWN),
+            tally,
+            prepared.html_bytes,
+            len(mail.text.encode()),
+            _refusal(prepared, audience),
+        )
         _write(staged / "issue.html", mail.html)
         _write(staged / "issue.txt", mail.text)
-        _write_excluded(staged / "excluded.csv", audience)
+        _write_excluded(staged / "excluded.csv", audience.excluded())
         _write(staged / "summary.json", json.dumps(summary(prepared, done), indent=2, ensure_ascii=False) + "\n")
         facts = PreviewFacts.of(
             prepared,
@@ -118,17 +131,26 @@ def summary(prepared: Prepared, done: DryRun) -> dict[str, object]:
         "rejected": tally.rejected,
         "unknown": tally.unknown,
         **dict.fromkeys(_NEVER, 0),
-        "excluded": {str(reason): count for reason, count in done.audience.excluded_by_reason().items()},
+        "excluded": {str(reason): count for reason, count in done.audience.left_out.items()},
+        "refusals": [done.refusal] if done.refusal else [],
         "batches": tally.batches,
     }
+
+
+def _refusal(prepared: Prepared, audience: IssueAudience) -> str:
+    try:
+        refuse_audience_change(audience.previous, audience.planned, prepared.newsletter.delivery.max_audience_change)
+    except GuardRefused as error:
+        return error.message
+    return ""
 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _write_excluded(path: Path, audience: Audience) -> None:
+def _write_excluded(path: Path, excluded: Iterable[Excluded]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("email", "reason", "detail", "place"))
-        rows.writerows(map(guarded, (one.address, one.reason, one.detail, one.place)) for one in audience.excluded)
+        rows.writerows(map(guarded, (one.address, one.reason, one.detail, one.place)) for one in excluded)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from newsletter.audience.model import Audience
-from newsletter.delivery.batching import RunName, branching_fields
+from newsletter.delivery.batching import RunName
 from newsletter.errors import Place, TemplateError, shown
 from newsletter.issue.find import earlier_issues, read_issue
 from newsletter.issue.model import Issue
+from newsletter.pipeline.issue_audience import lists_of
 from newsletter.pipeline.request import IssueRequest
 from newsletter.pipeline.slot_time import slot_time
-from newsletter.pipeline.subscriber_files import audience_of
 from newsletter.preflight.model import Examined, Finding, Level
 from newsletter.preflight.registry import CHECKS, examine
 from newsletter.preflight.size import html_bytes
@@ -26,17 +25,19 @@ from newsletter.rendering.render import Renderer
 from newsletter.rendering.template_folder import find_template
 from newsletter.settings.model import Newsletter
 
+#: What the members of an issue's audience have in the fields that a template may branch on.
+BranchingValues = Callable[[Issue], Iterable[Mapping[str, str]]]
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An issue that was read, rendered and checked, with its audience; `rendered` is the variant without any fields."""
+    """An issue that was read, rendered and checked; `rendered` is the mail of somebody with no fields."""
 
     request: IssueRequest
     publication: Publication
     issue: Issue
     renderer: Renderer
     rendered: RenderedIssue
-    audience: Audience
     findings: tuple[Finding, ...]
 
     @property
@@ -80,8 +81,8 @@ class Prepared:
         return failing(self.findings, level)
 
 
-def prepare(request: IssueRequest, template_roots: Sequence[Path]) -> Prepared:
-    """Reads and renders the issue that is asked for, chooses its audience, and checks every variant they would get.
+def prepare(request: IssueRequest, template_roots: Sequence[Path], values_of: BranchingValues) -> Prepared:
+    """Reads and renders the issue that is asked for, and checks every variant that its audience would get.
 
     Raises IssueError, TemplateError or AudienceError; what the checks find is in the result. Templates are looked up
     in `template_roots`, in this order.
@@ -90,15 +91,17 @@ def prepare(request: IssueRequest, template_roots: Sequence[Path]) -> Prepared:
     issue = read_issue(folder, newsletter.issue_path, request.ref, newsletter.sections)
     publication = publication_of(request)
     renderer, rendered = _rendered(newsletter.template, template_roots, publication, issue)
-    audience = audience_of(request, issue)
+    lists_of(request, issue)  # raises where the issue names a list that is not the newsletter's
     earlier = earlier_issues(folder, newsletter.issue_path, issue, newsletter.sections)
-    variants = {renderer.variant_of({}), *(renderer.variant_of(branching_fields(one)) for one in audience.members)}
+    variants = {renderer.variant_of({})}
+    if renderer.fields:  # else the audience need not be read
+        variants.update(map(renderer.variant_of, values_of(issue)))
     examined = {
         variant: examine(Examined(issue, renderer.render(issue, variant), publication, earlier))
         for variant in sorted(variants)
     }
     findings = merged(examined)
-    return Prepared(request, publication, issue, renderer, rendered, audience, findings)
+    return Prepared(request, publication, issue, renderer, rendered, findings)
 
 
 def _rendered(

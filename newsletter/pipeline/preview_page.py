@@ -25,7 +25,7 @@ from newsletter.rendering.template_folder import TemplateFolder
 
 #: What a dry run writes beside the page, in the order of its links.
 FILES = ("issue.html", "issue.txt", "messages/0001.eml", "recipients.csv", "excluded.csv", "summary.json")
-#: Rows of a table of people; the rest stands in a CSV file.
+#: People in a table; the rest stands in a CSV file.
 EXCLUDED_SHOWN = 200
 MEMBERS_SHOWN = 20
 #: Characters of a source line that are quoted.
@@ -213,7 +213,7 @@ def _groups(facts: PreviewFacts) -> tuple[FindingGroup, ...]:
 
 def _context(facts: PreviewFacts) -> dict[str, Any]:
     """The variables of the template."""
-    members, excluded = facts.audience.members, facts.audience.excluded
+    audience = facts.audience
     sender = next((value for name, value in facts.headers if name.lower() == "from"), "")
     sender_name, sender_address = parseaddr(sender)
     frames = mail_frames(facts.html)
@@ -229,9 +229,10 @@ def _context(facts: PreviewFacts) -> dict[str, Any]:
         "size": size_bar(facts.html_bytes),
         "text_kilobytes": facts.text_bytes / KB,
         "inbox": {"subject": SUBJECT_CHARACTERS, "preheader": PREHEADER_CHARACTERS},
-        "everyone": len(members) + len(excluded),
-        "members": members[:MEMBERS_SHOWN],
-        "reasons": [(reason, count, REASONS[reason]) for reason, count in facts.audience.excluded_by_reason().items()],
-        "excluded": excluded[:EXCLUDED_SHOWN],
-        "files": [file for file in facts.files if members or not file.startswith("messages/")],
+        "audience": audience,
+        "members": audience.members[:MEMBERS_SHOWN],
+        "reasons": [(reason, count, REASONS[reason]) for reason, count in audience.left_out.items()],
+        "excluded": audience.excluded[:EXCLUDED_SHOWN],
+        "left_out": audience.everyone - audience.planned,
+        "files": [file for file in facts.files if audience.planned or not file.startswith("messages/")],
     }

@@ -15,6 +15,7 @@ from newsletter.errors import OutputError, Place, TemporaryError
 _PARTIAL = ".partial"
 #: The old folder, in the moment between the two renames.
 _ASIDE = ".aside"
+_HINT = "check its permissions and the free space, or set paths.output to another folder"
 
 
 @contextmanager
@@ -28,8 +29,8 @@ def staged_folder(target: Path, shown: str, made_of: str = "") -> Iterator[Path]
     `shown` is the target as a user knows it. A target that is no folder, or lacks the file `made_of` that every folder
     of this kind has, was not made by us and is refused.
     """
+    _make_folder(target.parent, shown)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         with _alone(target.parent / f".{target.name}.lock", shown):
             _refuse_strangers(target, shown, made_of)
             _tidy(target)
@@ -44,8 +45,15 @@ def staged_folder(target: Path, shown: str, made_of: str = "") -> Iterator[Path]
     except OSError as error:
         if error.filename and not Path(os.fsdecode(error.filename)).is_relative_to(target.parent):
             raise  # something else went wrong while the folder was being filled
-        hint = "check its permissions and the free space, or set paths.output to another folder"
-        raise OutputError(f"cannot be written: {error.strerror or error}", place=Place(shown), hint=hint) from None
+        raise OutputError(f"cannot be written: {error.strerror or error}", place=Place(shown), hint=_HINT) from None
+
+
+def _make_folder(folder: Path, shown: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot be written: {error.strerror or error} ({error.filename})"
+        raise OutputError(message, place=Place(shown), hint=_HINT) from None
 
 
 def _refuse_strangers(target: Path, shown: str, made_of: str) -> None:

@@ -17,6 +17,10 @@ NAME_PATTERN = r"^[a-z0-9-]+$"
 #: RFC 2919: dot-atoms, a label and a domain at least.
 LIST_ID_PATTERN = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)+$"
 URL_PATTERN = r"^https?://[^/?#\s]+(/[^?#\s]*[^/?#\s])?$"
+#: As SQLAlchemy reads it (`sqlalchemy.engine.url._parse_url`).
+_SERVER = re.compile(
+    r"(?:[^:/]*(?::[^@]*)?@)?(?P<host>\[[^\]/?]*\]?|[^/:?]*)(?P<port>:[^/?]*)?(?P<name>/[^?]*)?(?:\?.*)?", re.DOTALL
+)
 DATABASE_PATTERN = r"^(sqlite:///.+|postgresql(\+psycopg)?://.+)$"
 #: `Issue` reads these two formats.
 ISSUE_SUFFIXES = (".txt", ".md")
@@ -127,7 +131,28 @@ def check_database_url(value: str) -> str:
         raise ValueError(
             'expected "sqlite:///PATH" (three slashes and a file) or "postgresql+psycopg://USER@HOST/NAME"'
         )
+    if value.startswith("postgresql"):
+        _check_server(value.partition("://")[2])
     return value
+
+
+def _check_server(rest: str) -> None:
+    """What stands behind `postgresql://`, read as SQLAlchemy reads it. The messages hold nothing of it: a password."""
+    found = _SERVER.fullmatch(rest)
+    assert found is not None  # every part may be missing
+    if "@" in found["host"] + (found["name"] or ""):
+        raise ValueError(
+            "it cannot be told where its password ends: percent-encode user and password (%40 for @, %2F for /,"
+            " %3A for :)"
+        )
+    port = (found["port"] or ":0").removeprefix(":")
+    if "[" in found["host"] and not found["host"].endswith("]"):
+        raise ValueError("the `[` of an IPv6 address is not closed: postgresql+psycopg://USER@[::1]:5432/NAME")
+    if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        raise ValueError(
+            "the port is no number up to 65535: postgresql+psycopg://USER@HOST:5432/NAME, with user and password"
+            " percent-encoded (%40 for @, %2F for /, %3A for :)"
+        )
 
 
 def check_domain(value: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from newsletter.errors import Place
 from newsletter.settings.model import Settings
 
 
@@ -28,3 +29,13 @@ class Loaded:
     def resolve(self, path: Path | str) -> Path:
         """A path of the settings, made absolute from the folder of the config file."""
         return self.folder / path
+
+    def place(self, key: str) -> Place:
+        """Where `key`, such as `paths.output`, is set, or the nearest table around it."""
+        while key and key not in self.origins:
+            key = key.rpartition(".")[0]
+        origin = self.origins.get(key, "")
+        line = origin.rpartition(":")[2]
+        if origin and not line.isdigit():  # a variable of the environment
+            return Place(origin)
+        return Place(self.path, int(line) if line else None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from written_issues import HOLE_VALUES, PUBLICATION, everyday_issue
 
-from newsletter.audience.model import Audience, Excluded, Exclusion, Subscriber
+from newsletter.audience.model import Audience, Excluded, Exclusion, Member
 from newsletter.delivery.model import Tally
 from newsletter.issue.model import Issue
 from newsletter.pipeline.preview_page import PreviewFacts
@@ -38,15 +38,13 @@ def everyday_run() -> PreviewFacts:
     issue = dataclasses.replace(everyday_issue(), source="issues/2026-01-07.txt", source_lines=lines)
     rendered = Renderer(find_template("digest", [TEMPLATES]), PUBLICATION).render(issue)
     html, text = fill(rendered.html, HOLE_VALUES), fill(rendered.text, HOLE_VALUES)
-    members = tuple(
-        Subscriber(f"k{n}", f"reader.{n}@example.com", f"Reader {n}", place=f"subscribers/daily-buzz.csv:{n}")
-        for n in range(2, 1002)
-    )
+    members = tuple(Member(n, f"k{n}", f"reader.{n}@example.com", f"Reader {n}") for n in range(2, 22))
     reasons = list(Exclusion)
     excluded = tuple(
         Excluded(f"gone.{n}@example.org", reasons[n % 4], "a reason in words", f"subscribers/old.csv:{n + 2}")
-        for n in range(230)
+        for n in range(200)
     )
+    left_out = {reason: 58 if number < 2 else 57 for number, reason in enumerate(reasons)}
     return PreviewFacts(
         title=issue.title,
         run="daily-buzz/2026-01-07",
@@ -60,7 +58,7 @@ def everyday_run() -> PreviewFacts:
         text_bytes=len(text.encode()),
         findings=FINDINGS,
         checks_passed=38,
-        audience=Audience(members, excluded),
+        audience=Audience(1000, left_out, members, excluded),
         tally=Tally(planned=1000, accepted=998, rejected=2, batches=10, reasons={"550 no such mailbox": 2}),
         content_hash=rendered.content_hash,
         provider="disk",
@@ -84,7 +82,9 @@ def hostile_run(attack: str) -> PreviewFacts:
         headers=(("From", attack), (attack, attack)),
         findings=tuple(Finding(attack, level, attack, attack, 1) for level in Level),
         audience=Audience(
-            (Subscriber("k", attack, attack, place=attack),),
+            1,
+            dict.fromkeys(Exclusion, 1),
+            (Member(1, "k", attack, attack),),
             tuple(Excluded(attack, reason, attack, attack) for reason in Exclusion),
         ),
         tally=Tally(planned=1, rejected=1, batches=1, reasons={attack: 1}),

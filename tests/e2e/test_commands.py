@@ -120,7 +120,8 @@ class TestDryRun:
         project.edit(project.config, 'lists = ["daily-buzz"]', 'lists = ["daily-buz"]')
         ended = project.run("send", SLOT, "--dry-run")
         assert ended.code == 3
-        assert "did you mean 'daily-buzz'" in ended.err
+        assert "config.toml:" in ended.err
+        assert "Did you mean `daily-buzz`?" in ended.err
 
     def test_cells_that_a_spreadsheet_would_run_are_guarded(self, project: Project) -> None:
         rows = "email,consent_at\n=cmd|x!A0,2025-01-01\n=1+1@example.com,2025-01-01\n"
@@ -284,7 +285,9 @@ class TestGlobalOptions:
         ended = project.run(*arguments)
         assert ended.code == 2
         assert "Traceback" not in ended.err
-        if arguments != ["config"]:
+        if arguments == ["config"]:
+            assert ended.err.startswith("Usage: newsletter config ")
+        else:
             assert project.run(*arguments, "--json").json["exit_code"] == 2
 
     def test_a_terminal_that_knows_no_such_character_gets_its_number(self, project: Project) -> None:

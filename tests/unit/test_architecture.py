@@ -22,7 +22,7 @@ PACKAGE = ROOT / "newsletter"
 #: The modules of a room that hold its values: data, enums and Protocols, and nothing that does anything.
 VALUES = {
     "issue": ["issue.model"],
-    "audience": ["audience.model"],
+    "audience": ["audience.model", "audience.people"],
     "rendering": ["rendering.model", "rendering.letter"],
     "preflight": ["preflight.model"],
     "delivery": ["delivery.model"],
@@ -30,7 +30,7 @@ VALUES = {
     "pipeline": ["pipeline.model"],
 }
 #: The Protocols that adapters implement.
-PROTOCOLS = ["delivery.provider", "delivery.ledger"]
+PROTOCOLS = ["audience.store", "delivery.provider", "delivery.ledger"]
 #: What rendering makes for providers: a letter's MIME segments, encoded once, and how a recipient's values fill them.
 SEGMENTS = ["rendering.mime"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
+RULE = Path(__file__).parents[1] / "no_skips.py"
 
 SUITE = {
     "test_call.py": "import pytest\ndef test_inside(): pytest.skip('no browser 1')\n",
@@ -25,7 +25,7 @@ MODULE = "import pytest\npytest.skip('no browser 4', allow_module_level=True)\nd
 
 
 def run_suite(folder: Path, suite: dict[str, str], *, ci: str, workers: str) -> subprocess.CompletedProcess[str]:
-    shutil.copy(CONFTEST, folder / "conftest.py")
+    shutil.copy(RULE, folder / "conftest.py")
     (folder / "pytest.ini").write_text("[pytest]\n")
     for name, text in suite.items():
         (folder / name).write_text(text)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from newsletter.audience.model import Audience, Excluded, Exclusion, Subscriber
+from newsletter.audience.model import Audience, Excluded, Exclusion, Member
 from newsletter.delivery.model import Tally
 from newsletter.errors import TemplateError
 from newsletter.issue.model import Issue
@@ -52,7 +52,7 @@ FACTS = PreviewFacts(
     text_bytes=2 * 1024,
     findings=(),
     checks_passed=40,
-    audience=Audience((Subscriber("a", "ada@example.com", "Ada", place="subscribers/buzz.csv:2"),), ()),
+    audience=Audience(1, members=(Member(1, "ada@example.com", "ada@example.com", "Ada"),)),
     tally=Tally(planned=1, accepted=1, batches=1),
     content_hash="c0ffee" * 10 + "beef",
     provider="disk",
@@ -100,9 +100,9 @@ def outline(facts: PreviewFacts = FACTS, **changes: object) -> Outline:
 def leaving_out(count: int) -> Audience:
     excluded = tuple(
         Excluded(f"gone.{n}@example.org", Exclusion.PENDING, "no consent is recorded", f"old.csv:{n}")
-        for n in range(1, count + 1)
+        for n in range(1, min(count, EXCLUDED_SHOWN) + 1)
     )
-    return Audience(FACTS.audience.members, excluded)
+    return Audience(1, {Exclusion.PENDING: count}, FACTS.audience.members, excluded)
 
 
 def test_the_same_facts_give_the_same_bytes_wherever_the_templates_stand(tmp_path: Path) -> None:
@@ -192,13 +192,14 @@ def test_beyond_the_limit_the_page_says_how_many_more_and_where_they_stand() -> 
 
 def test_every_reason_has_words_of_its_own() -> None:
     assert REASONS.keys() == set(Exclusion)
-    everybody = Audience((), tuple(Excluded("x@example.org", one, "", "") for one in Exclusion))
+    excluded = tuple(Excluded("x@example.org", one, "", "") for one in Exclusion)
+    everybody = Audience(0, dict.fromkeys(Exclusion, 1), excluded=excluded)
     text = outline(audience=everybody).text
     assert all(f"1 {reason} – {meaning}" in text for reason, meaning in REASONS.items())
 
 
 def test_an_empty_audience_still_makes_a_page_without_a_link_to_a_message() -> None:
-    page = outline(audience=Audience((), ()), tally=Tally(planned=0))
+    page = outline(audience=Audience(0), tally=Tally(planned=0))
     assert "0 of 0 on the lists get this issue" in page.text
     assert "the audience is empty" in page.text
     assert "0 messages in 0 batches" in page.text
@@ -266,7 +267,10 @@ def test_no_text_of_an_issue_or_a_subscriber_changes_the_tags_of_the_page(text: 
             headers=(("From", value), (value, value)),
             findings=tuple(Finding(value, level, value, value, 1) for level in Level),
             audience=Audience(
-                (Subscriber("k", value, value, place=value),), (Excluded(value, Exclusion.INVALID, value, value),)
+                1,
+                {Exclusion.INVALID: 1},
+                (Member(1, "k", value, value),),
+                (Excluded(value, Exclusion.INVALID, value, value),),
             ),
             tally=Tally(planned=1, reasons={value: 1}),
             content_hash=value,

@@ -119,6 +119,11 @@ def test_a_missing_key_is_reported_at_the_header_of_its_table(tmp_path: Path) ->
         ("[retention]\nevents = '0d'", "must be longer than 0"),
         ("[retention]\nevents = 180", 'expected a duration such as "2h"'),
         ("[database]\nurl = 'mysql://x/y'", "sqlite:///PATH"),
+        ("[database]\nurl = 'postgresql://u@h:xx/db'", "the port is no number up to 65535"),
+        ("[database]\nurl = 'postgresql://u@h:65536/db'", "the port is no number up to 65535"),
+        ("[database]\nurl = 'postgresql+psycopg://u@[::1/db'", "is not closed"),
+        ("[database]\nurl = 'postgresql+psycopg://u:p@ss@h/db'", "percent-encode user and password (%40 for @"),
+        ("[database]\nurl = 'postgresql+psycopg://u/x:pw@h/db'", "percent-encode user and password (%40 for @"),
         ("[notifications]\non = ['falied']", "expected one of"),
         ("[site]\nlanguage = 'english'", "expected a language tag"),
         ("[providers.x]\nkind = 'smtp'\nsecurity = 'ssl'", 'expected one of "none", "starttls", "tls"'),
@@ -137,6 +142,15 @@ def test_a_wrong_value_is_explained_in_plain_words(tmp_path: Path, line: str, me
     found = problems_of(tmp_path, f"{line}\n{MINIMAL}" if line.startswith("web") else f"{MINIMAL}{line}\n")
     assert message in found[0].message
     assert not any("Input should" in one.message or "Value error" in one.message for one in found)
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["u:p%40s%2Fs@h:5432/db", "h/db", "/db?host=/run/postgresql", "u:pw@[::1]:5432/db", "u@h/db?user=a@b", "h"],
+)
+def test_the_database_of_a_server_is_written_in_many_ways(tmp_path: Path, server: str) -> None:
+    problems = problems_of(tmp_path, f"{MINIMAL}[database]\nurl = 'postgresql+psycopg://{server}'\n[web]\nport = 'x'\n")
+    assert [one.key for one in problems] == ["web.port"]
 
 
 @pytest.mark.parametrize(

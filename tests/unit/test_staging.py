@@ -88,6 +88,17 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["file/2026-01-07", "file/news/2026-01-07", "/proc/no/2026-01-07"])
+def test_nor_can_it_be_made_where_there_can_be_no_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(OutputError, match="cannot be written: ") as caught,
+        staged_folder(tmp_path / name, "out/2026-01-07"),
+    ):
+        pass
+    assert "paths.output" in caught.value.hint
+
+
 def test_what_a_killed_process_left_is_swept_up_by_the_next(tmp_path: Path) -> None:
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom newsletter.pipeline.staging import staged_folder\n"

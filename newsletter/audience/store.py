@@ -1,0 +1,161 @@
+"""What the program asks of the place where the audience is kept. `newsletter.store` implements it on two databases."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from newsletter.audience.model import Excluded, Exclusion, Member, Subscriber
+from newsletter.audience.people import (
+    Consent,
+    Frozen,
+    ImportSummary,
+    ImportTerms,
+    LiftedBy,
+    ListStats,
+    Person,
+    PlannedAudience,
+    Selection,
+    Suppression,
+    SuppressionReason,
+)
+
+
+class AudienceStore(Protocol):
+    """Subscribers, consents and suppressions. Every method is one transaction: all of it is kept, or nothing.
+
+    `key` is an address key (`newsletter.audience.addresses`). Suppression wins over every method but `lift`.
+    """
+
+    def import_rows(
+        self,
+        rows: Iterable[Subscriber],
+        terms: ImportTerms,
+        *,
+        now: dt.datetime,
+        dry_run: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> ImportSummary:
+        """Adds and updates subscribers; constant memory. Importing the same rows again changes nothing.
+
+        `rows` are good rows; `invalid` of the summary stays 0. A suppressed person is counted and left as they are.
+        """
+        ...
+
+    def subscribe(self, row: Subscriber, list_name: str, *, consent: Consent | None, now: dt.datetime) -> bool:
+        """Puts one person on a list: subscribed with a consent, else pending. False, and nothing changed, where a
+        suppression stands, or where the person had left and has not consented since."""
+        ...
+
+    def resubscribe(self, row: Subscriber, list_name: str, *, consent: Consent, why: str, now: dt.datetime) -> int:
+        """Ends, as an operator may, what keeps somebody off a list, and subscribes them; says how many ended.
+
+        Raises GuardRefused, and changes nothing, where they left after this consent.
+        """
+        ...
+
+    def unsubscribe(self, key: str, list_name: str | None, *, source: str, now: dt.datetime, note: str = "") -> bool:
+        """Records that the person left the list (None: all). False where they had left before. Never an error."""
+        ...
+
+    def suppress(
+        self,
+        key: str,
+        reason: SuppressionReason,
+        list_name: str | None,
+        *,
+        source: str,
+        now: dt.datetime,
+        note: str = "",
+    ) -> bool:
+        """Adds a suppression; False where an equal one stands already. The address need not be known."""
+        ...
+
+    def suppress_many(
+        self,
+        rows: Sequence[tuple[str, SuppressionReason, str]],
+        list_name: str | None,
+        *,
+        source: str,
+        now: dt.datetime,
+    ) -> int:
+        """`suppress` for each row (key, reason, note), some hundred at a time; says how many are new."""
+        ...
+
+    def lift(self, key: str, list_name: str | None, *, by: LiftedBy, note: str, now: dt.datetime) -> int:
+        """Ends the suppressions that hold for this list (None: every one of the address) and that `by` may lift.
+
+        One for all lists stands for the others, also for those to come. Returns how many; raises GuardRefused, and ends
+        none, where one stands that `by` may not lift.
+        """
+        ...
+
+    def suppressions(self, *, standing_only: bool = True) -> Iterator[Suppression]:
+        """All suppressions, the oldest first."""
+        ...
+
+    def person(self, key: str) -> Person | None:
+        """Everything held about one address; None where there is nothing."""
+        ...
+
+    def erase(self, key: str, *, source: str, now: dt.datetime) -> bool:
+        """Removes a person everywhere and leaves a keyed hash as suppression. False where nothing was known of them."""
+        ...
+
+    def scrub(self) -> bool:
+        """Overwrites what erased people left in the database's own files. False where that was not possible now."""
+        ...
+
+    def people(self, selection: Selection, *, after: str = "", limit: int | None = None) -> Iterator[Person]:
+        """The people on the lists of `selection`, by key, from the one behind `after`; constant memory."""
+        ...
+
+    def lists(self) -> Sequence[str]:
+        """The names of all lists, sorted."""
+        ...
+
+    def stats(self, *, now: dt.datetime) -> Sequence[ListStats]:
+        """Each list in numbers, by name."""
+        ...
+
+    def freeze(
+        self,
+        newsletter: str,
+        slot: tuple[dt.date, str],
+        selection: Selection,
+        *,
+        content_hash: str,
+        batch_size: int,
+        now: dt.datetime,
+    ) -> Frozen:
+        """Plans a run: eligible members become its frozen batches, everyone else on the lists is counted by reason.
+
+        `slot` is the issue's date and edition. Raises GuardRefused where the run exists already.
+        """
+        ...
+
+    def count(self, selection: Selection) -> Mapping[str, int]:
+        """How many would be frozen (`planned`), and how many left out for each reason, without planning anything."""
+        ...
+
+    def plan(self, selection: Selection) -> PlannedAudience:
+        """Whom `freeze` would take and whom it would leave out, without planning anything."""
+        ...
+
+    def members(self, ids: Sequence[int]) -> Iterator[Member]:
+        """The people of these ids as they are now, in the same order; constant memory. Those erased are missing."""
+        ...
+
+    def left_out(self, reason: Exclusion, ids: Sequence[int], selection: Selection) -> Iterator[Excluded]:
+        """The people of these ids, of whom `plan` said that they are left out for `reason`, in the same order, with
+        what is recorded; constant memory."""
+        ...
+
+    def batch_members(self, run_id: int, number: int) -> Sequence[Member]:
+        """The members of one batch as they are now, by id; those erased since are missing. KeyError: no such batch."""
+        ...
+
+    def last_planned(self, newsletter: str) -> int | None:
+        """How many members the newsletter's latest run had; None before the first."""
+        ...

@@ -1,0 +1,67 @@
+"""`db upgrade` and `db backup`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from newsletter.cli.context import globals_of
+from newsletter.cli.options import JsonOption
+from newsletter.errors import shown
+
+app = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def upgrade(context: typer.Context, json: JsonOption = False) -> None:
+    """Bring the tables to what this version of the program needs.
+
+    An SQLite database is upgraded by any command that opens it, and copied first; PostgreSQL waits for this command.
+
+    \b
+    Examples:
+      newsletter db upgrade
+      newsletter -c /srv/newsletter/config.toml db upgrade --json
+    """
+    options = globals_of(context, json=json)
+    from newsletter import wiring  # loads every room; `--help` needs none
+
+    done = wiring.upgrade_database(options.settings())
+    if not done.changed:
+        options.console.say(f"The database is up to date (step {done.after}).")
+    elif done.before is None:
+        options.console.say(f"The tables were made (step {done.after}).")
+    else:
+        options.console.say(f"The database was upgraded from step {done.before} to {done.after}.")
+    if done.copy:
+        options.console.say(f"A copy from before: {shown(done.copy)}")
+    options.console.data({"before": done.before, "after": done.after, "copy": str(done.copy) if done.copy else None})
+
+
+@app.command("backup")
+def back_up(
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="Where to; without it a name with the time, in var/ beside config.toml."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a copy of the database as it is now, also while a newsletter is going out. No file is overwritten.
+
+    SQLite: a database, to be put in the old one's place. PostgreSQL: a dump by pg_dump, for pg_restore.
+
+    \b
+    Examples:
+      newsletter db backup
+      newsletter db backup /mnt/backups/newsletter-monday.db
+    """
+    options = globals_of(context, json=json)
+    from newsletter import wiring  # see upgrade
+
+    written = wiring.backup_database(options.settings(), file)
+    size = written.stat().st_size
+    options.console.say(f"{shown(written)} ({size:,} bytes)")
+    options.console.data({"file": str(written), "bytes": size})

@@ -1,0 +1,246 @@
+"""`subscribers add`, `remove`, `show` and `erase`: one person at a time; and the group of all commands about people."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from newsletter.cli import subscriber_files, subscriber_lists
+from newsletter.cli.console import Console, count
+from newsletter.cli.context import Globals, globals_of
+from newsletter.cli.options import JsonOption
+from newsletter.cli.spoken_options import in_words, named_list
+from newsletter.errors import UsageError, shown
+
+if TYPE_CHECKING:
+    from newsletter.audience.people import Person, Suppression
+
+app = typer.Typer(help="The people who get the mail.", no_args_is_help=True, rich_markup_mode=None)
+app.command("import")(subscriber_files.import_)
+app.command("sync")(subscriber_files.sync)
+app.command("export")(subscriber_files.export)
+app.command("list")(subscriber_lists.list_)
+app.command("stats")(subscriber_lists.stats)
+
+EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The address, in any spelling.")]
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    email: EmailArgument,
+    list_name: Annotated[
+        str | None,
+        typer.Option(
+            "--list", metavar="LIST", callback=named_list, help="Which list; the newsletter's, where it has one."
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Their name.")] = "",
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="A tag; may be given several times.")] = None,
+    timezone: Annotated[str, typer.Option("--timezone", help="An IANA time zone: Europe/Warsaw.")] = "",
+    language: Annotated[str, typer.Option("--language", help="A language tag: pl.")] = "",
+    consent_source: Annotated[
+        str,
+        typer.Option(
+            "--consent-source",
+            callback=in_words,
+            help="Where they asked for it: fair 2026, letter. Without it: pending.",
+        ),
+    ] = "",
+    wording: Annotated[str, typer.Option("--wording", callback=in_words, help="In what words they asked for it.")] = "",
+    reconsent: Annotated[
+        str,
+        typer.Option(
+            "--reconsent",
+            metavar="WHY",
+            callback=in_words,
+            help="They left and asked to come back; lifts what stands.",
+        ),
+    ] = "",
+    json: JsonOption = False,
+) -> None:
+    """Put somebody on a list: subscribed with a consent, else pending (not mailed until they confirm).
+
+    A suppression wins: they are not added unless --reconsent says why, which is recorded.
+
+    \b
+    Examples:
+      newsletter subscribers add anna@example.com --name Anna --consent-source "fair 2026"
+      newsletter subscribers add ben@example.com --reconsent "asked by phone on 7 January"
+    """
+    options = globals_of(context, json=json)
+    from newsletter import wiring  # loads every room; `--help` needs none
+    from newsletter.audience.people import Consent
+    from newsletter.pipeline import people
+
+    address = people.address_of(email)
+    loaded = options.settings()
+    store = wiring.audience_store(loaded, options.console.note)
+    chosen = people.known_list(loaded, store, list_name) or people.list_of(loaded, options.newsletter, None)
+    now = dt.datetime.now(dt.UTC)
+    row = people.row_of(address, name=name, tags=tag or (), timezone=timezone, language=language)
+    said = Consent(chosen, now, consent_source or people.SOURCE, wording) if consent_source or wording else None
+    added = people.add_person(store, row, chosen, consent=said, reconsent=reconsent, now=now)
+    ended = f" ({count(added.lifted, 'suppression')} lifted)" if added.lifted else ""
+    options.console.say(f"{address.shown} is {added.state} on {chosen}{ended}")
+    options.console.data({"email": address.shown, "list": chosen, "state": added.state.value, "lifted": added.lifted})
+
+
+@app.command()
+def remove(
+    context: typer.Context,
+    email: EmailArgument,
+    list_name: Annotated[
+        str | None, typer.Option("--list", metavar="LIST", help="Only this list; without it, all, also lists to come.")
+    ] = None,
+    note: Annotated[str, typer.Option("--note", help="Kept with the record.")] = "",
+    json: JsonOption = False,
+) -> None:
+    """Unsubscribe somebody. The record stays, so that no file and no import brings them back; see also erase.
+
+    \b
+    Examples:
+      newsletter subscribers remove anna@example.com
+      newsletter subscribers remove anna@example.com --list weekly --note "asked by phone"
+    """
+    options = globals_of(context, json=json)
+    from newsletter import wiring  # see add
+    from newsletter.pipeline import people
+
+    address = people.address_of(email)
+    loaded = options.settings()
+    store = wiring.audience_store(loaded, options.console.note)
+    chosen = people.known_list(loaded, store, list_name)
+    people.remove_person(store, address.key, chosen, note=note, now=dt.datetime.now(dt.UTC))
+    options.console.say(f"{address.shown} has left {chosen or 'all lists'}; nothing is sent to them there")
+    options.console.data({"email": address.shown, "list": chosen, "state": "unsubscribed"})
+
+
+@app.command()
+def show(context: typer.Context, email: EmailArgument, json: JsonOption = False) -> None:
+    """Show everything that is held about somebody; with --json as they may ask to have it (GDPR, article 15).
+
+    \b
+    Examples:
+      newsletter subscribers show anna@example.com
+      newsletter subscribers show anna@example.com --json > anna.json
+    """
+    options = globals_of(context, json=json)
+    from newsletter import wiring  # see add
+    from newsletter.pipeline import people
+
+    address = people.address_of(email)
+    store = wiring.audience_store(options.settings(), options.console.note)
+    person = people.person_of(store, address.key)
+    _print(options.console, person)
+    options.console.data(people.person_document(person))
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    email: EmailArgument,
+    confirm: Annotated[
+        str | None,
+        typer.Option("--confirm", metavar="EMAIL", help="The address again, for scripts; else it is asked for."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Remove everything that is held about somebody, and keep a keyed hash so that they are never mailed again.
+
+    It cannot be undone. To stop mail and keep the record: remove. Files and backups are yours to clean.
+
+    \b
+    Examples:
+      newsletter subscribers erase anna@example.com
+      newsletter subscribers erase anna@example.com --confirm anna@example.com
+    """
+    options = globals_of(context, json=json)
+    from newsletter import wiring  # see add
+    from newsletter.pipeline import people
+    from newsletter.pipeline.files_naming import files_naming
+
+    address = people.address_of(email)
+    loaded = options.settings()
+    store = wiring.audience_store(loaded, options.console.note)
+    _confirmed(options, email, confirm)
+    known, clean = people.erase_person(store, address.key, now=dt.datetime.now(dt.UTC))
+    held = "was erased" if known else "was not known"
+    options.console.say(f"{address.shown} {held}; a keyed hash keeps them from being added again")
+    if not clean:
+        options.console.say(
+            "  The database is in use, or its disk full: the file may still hold old copies of the rows."
+        )
+        options.console.say("  To overwrite them, run the same command again in a while.")
+    named = files_naming(loaded, address)
+    still_in = [f"{shown(Path(one.path))}:{one.line}" for one in named.places]
+    unsearched = [shown(Path(one.path)) for one in named.unsearched]
+    for place in still_in:
+        options.console.say(f"  still in {place}: take it out yourself")
+    for file in unsearched:
+        options.console.say(f"  could not search {file}: look yourself")
+    options.console.data(
+        {"email": address.shown, "erased": known, "clean": clean, "still_in": still_in, "unsearched": unsearched}
+    )
+
+
+def _confirmed(options: Globals, email: str, confirm: str | None) -> None:
+    """Makes sure that this address is meant. Raises UsageError."""
+    from newsletter.pipeline import people  # see add
+
+    if confirm is None:
+        if not sys.stdin.isatty():
+            hint = f"newsletter subscribers erase {email} --confirm {email}"
+            raise UsageError("erasing cannot be undone: give the address a second time", hint=hint)
+        options.console.note(f"Everything about {email} goes, for good.")
+        confirm = typer.prompt("Type the address again", err=True)
+    if people.address_of(confirm).key != people.address_of(email).key:
+        raise UsageError(f"{confirm} is not {email}: nothing was erased", hint="Type the same address twice.")
+
+
+def _print(console: Console, person: Person) -> None:
+    from newsletter.pipeline import people  # see add
+
+    address = people.shown_address(person)
+    console.say(f"{address}  {people.state_of(person)}" if person.id else f"{address}  not a subscriber")
+    about = (
+        ("name", person.name),
+        ("language", person.language),
+        ("timezone", person.timezone),
+        ("tags", ", ".join(person.tags)),
+        *person.attributes.items(),
+    )
+    for label, text in about:
+        if text:
+            console.say(f"  {label:<10}{text}")
+    for member in person.memberships:
+        console.say(f"  list      {member.list}: {member.state} since {_day(member.since)}")
+    for said in person.consents:
+        words = "".join(
+            f", {part}" for part in (said.source, f"“{said.wording}”" if said.wording else "", said.ip) if part
+        )
+        console.say(f"  consent   {said.list}: {_day(said.at)}{words}")
+    for one in person.suppressions:
+        console.say(f"  {suppression_line(one)}")
+
+
+def suppression_line(one: Suppression) -> str:
+    """`suppressed complaint for all lists on 2026-01-07 (provider)`, and what lifted it."""
+    reason = one.reason.replace("_", " ")
+    where = f"for {one.list}" if one.list else "for all lists"
+    source = f" ({one.source})" if one.source else ""
+    note = f": {one.note}" if one.note else ""
+    line = f"suppressed {reason} {where} on {_day(one.at)}{source}{note}"
+    for lift in (*one.lifted_for, *((one.lift,) if one.lift else ())):
+        alone = f" for {lift.list}" if lift.list else ""
+        why = f": {lift.note}" if lift.note else ""
+        line += f" – lifted{alone} on {_day(lift.at)} by {lift.by}{why}"
+    return line
+
+
+def _day(moment: dt.datetime) -> str:
+    return f"{moment:%Y-%m-%d}"

@@ -1,0 +1,1 @@
+"""The database: tables, migrations, and the audience and the ledger on SQLite and PostgreSQL."""

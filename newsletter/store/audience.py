@@ -1,0 +1,187 @@
+"""The audience on a database: each method opens one transaction and hands over to the module of its subject."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from newsletter.audience.model import Excluded, Exclusion, Member, Subscriber
+from newsletter.audience.people import (
+    Consent,
+    Frozen,
+    ImportSummary,
+    ImportTerms,
+    LiftedBy,
+    ListStats,
+    Person,
+    PlannedAudience,
+    Selection,
+    Suppression,
+    SuppressionReason,
+)
+from newsletter.store import freezing, importing, listing, people, statistics, suppressions
+from newsletter.store.engine import reading, scrub, writing
+
+
+class SqlAudience:
+    """`AudienceStore` on SQLite and PostgreSQL.
+
+    `erasure_key` is what the addresses of erased people are hashed with; it must never change. A generator that a
+    method returns holds its transaction until it is exhausted or closed. Raises what `newsletter.store.failures` says.
+    """
+
+    def __init__(self, engine: sa.Engine, erasure_key: bytes) -> None:
+        self._engine = engine
+        self._erasure_key = erasure_key
+
+    def import_rows(
+        self,
+        rows: Iterable[Subscriber],
+        terms: ImportTerms,
+        *,
+        now: dt.datetime,
+        dry_run: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> ImportSummary:
+        """See `AudienceStore`."""
+        return importing.import_rows(
+            self._engine, rows, terms, now=now, dry_run=dry_run, progress=progress, erasure_key=self._erasure_key
+        )
+
+    def subscribe(self, row: Subscriber, list_name: str, *, consent: Consent | None, now: dt.datetime) -> bool:
+        """See `AudienceStore`."""
+        with writing(self._engine) as connection:
+            return people.subscribe(connection, row, list_name, consent=consent, now=now, erasure_key=self._erasure_key)
+
+    def resubscribe(self, row: Subscriber, list_name: str, *, consent: Consent, why: str, now: dt.datetime) -> int:
+        """See `AudienceStore`."""
+        with writing(self._engine) as connection:
+            return people.resubscribe(
+                connection, row, list_name, consent=consent, why=why, now=now, erasure_key=self._erasure_key
+            )
+
+    def unsubscribe(self, key: str, list_name: str | None, *, source: str, now: dt.datetime, note: str = "") -> bool:
+        """See `AudienceStore`."""
+        with writing(self._engine) as connection:
+            return people.unsubscribe(
+                connection, key, list_name, source=source, now=now, note=note, erasure_key=self._erasure_key
+            )
+
+    def suppress(
+        self,
+        key: str,
+        reason: SuppressionReason,
+        list_name: str | None,
+        *,
+        source: str,
+        now: dt.datetime,
+        note: str = "",
+    ) -> bool:
+        """See `AudienceStore`."""
+        with writing(self._engine) as connection:
+            return suppressions.suppress(
+                connection, key, reason, list_name, source=source, now=now, note=note, erasure_key=self._erasure_key
+            )
+
+    def suppress_many(
+        self,
+        rows: Sequence[tuple[str, SuppressionReason, str]],
+        list_name: str | None,
+        *,
+        source: str,
+        now: dt.datetime,
+    ) -> int:
+        """See `AudienceStore`."""
+        with writing(self._engine) as connection:
+            return suppressions.suppress_many(
+                connection, rows, list_name, source=source, now=now, erasure_key=self._erasure_key
+            )
+
+    def lift(self, key: str, list_name: str | None, *, by: LiftedBy, note: str, now: dt.datetime) -> int:
+        """See `AudienceStore`."""
+        with writing(self._engine) as connection:
+            return suppressions.lift(
+                connection, key, list_name, by=by, note=note, now=now, erasure_key=self._erasure_key
+            )
+
+    def suppressions(self, *, standing_only: bool = True) -> Iterator[Suppression]:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            yield from suppressions.suppressions(connection, standing_only=standing_only)
+
+    def person(self, key: str) -> Person | None:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            return people.person(connection, key, erasure_key=self._erasure_key)
+
+    def erase(self, key: str, *, source: str, now: dt.datetime) -> bool:
+        """See `AudienceStore`."""
+        with writing(self._engine) as connection:
+            return people.erase(connection, key, source=source, now=now, erasure_key=self._erasure_key)
+
+    def scrub(self) -> bool:
+        """See `AudienceStore`."""
+        return scrub(self._engine)
+
+    def people(self, selection: Selection, *, after: str = "", limit: int | None = None) -> Iterator[Person]:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            yield from listing.people(connection, selection, after=after, limit=limit)
+
+    def lists(self) -> Sequence[str]:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            return statistics.lists(connection)
+
+    def stats(self, *, now: dt.datetime) -> Sequence[ListStats]:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            return statistics.stats(connection, now=now)
+
+    def freeze(
+        self,
+        newsletter: str,
+        slot: tuple[dt.date, str],
+        selection: Selection,
+        *,
+        content_hash: str,
+        batch_size: int,
+        now: dt.datetime,
+    ) -> Frozen:
+        """See `AudienceStore`."""
+        with writing(self._engine) as connection:
+            return freezing.freeze(
+                connection, newsletter, slot, selection, content_hash=content_hash, batch_size=batch_size, now=now
+            )
+
+    def count(self, selection: Selection) -> Mapping[str, int]:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            return freezing.count(connection, selection)
+
+    def plan(self, selection: Selection) -> PlannedAudience:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            return freezing.plan(connection, selection)
+
+    def members(self, ids: Sequence[int]) -> Iterator[Member]:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            yield from freezing.members(connection, ids)
+
+    def left_out(self, reason: Exclusion, ids: Sequence[int], selection: Selection) -> Iterator[Excluded]:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            yield from listing.left_out(connection, reason, ids, selection)
+
+    def batch_members(self, run_id: int, number: int) -> Sequence[Member]:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            return freezing.batch_members(connection, run_id, number)
+
+    def last_planned(self, newsletter: str) -> int | None:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            return freezing.last_planned(connection, newsletter)

@@ -1,0 +1,200 @@
+"""The connection to the database: SQLite so that what is committed survives a power cut, or PostgreSQL.
+
+Every transaction of the program goes through `reading` or `writing`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+import sqlalchemy as sa
+
+from newsletter.errors import GuardRefused, OutputError, Place
+from newsletter.store.failures import failures
+from newsletter.store.mounts import network_file_system
+
+#: How long a transaction waits for another one's lock, in seconds.
+LOCK_WAIT = 30
+#: How long scrubbing waits for other processes, in seconds.
+_SCRUB_WAIT = 5
+#: How long a new connection to PostgreSQL may take, in seconds.
+_CONNECT_WAIT = 10
+#: All engines that are in use; their pools are closed when the program ends.
+_OPEN: WeakSet[sa.Engine] = WeakSet()
+#: An execution option, for the events below.
+_READING, _STAGING = "newsletter_reading", "newsletter_staging"
+
+
+def open_engine(url: str, folder: Path, *, mounts: str | None = None) -> sa.Engine:
+    """The engine for `[database] url`; a relative path of an SQLite file starts at `folder`.
+
+    SQLite's file is made (0600) with its folder where it is missing. PostgreSQL is not connected to yet.
+    Raises OutputError where the file cannot be made, GuardRefused where it would stand on a network file system
+    (`mounts`: the text of /proc/self/mountinfo, for tests).
+    """
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = folder / (parsed.database or "")
+        _refuse_network(path, mounts)
+        _make_file(path)
+        engine = _sqlite_engine(path)
+    else:
+        engine = _postgresql_engine(parsed)
+    _OPEN.add(engine)
+    return engine
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that sees one state of the database from its first statement on, and can change nothing."""
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    else:
+        engine = engine.execution_options(**{_READING: True})
+    with failures(engine.url), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that is kept whole when the block ends, and undone whole when it raises.
+
+    On SQLite it is the only one that writes, from its first statement on.
+    """
+    with failures(engine.url), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def own_connection(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection for several transactions: `staging`, and `begin` for one that writes. It is closed at the end, and
+    its temporary tables are gone with it."""
+    with failures(engine.url), engine.connect() as connection:
+        connection.detach()
+        yield connection
+
+
+@contextmanager
+def staging(connection: sa.Connection) -> Iterator[None]:
+    """A transaction that fills temporary tables and nothing else. SQLite has them in a file of their own, so there it
+    keeps nobody from writing, however long it takes."""
+    connection.execution_options(**{_STAGING: True})
+    try:
+        with connection.begin():
+            yield
+    finally:
+        connection.execution_options(**{_STAGING: False})
+
+
+def scrub(engine: sa.Engine) -> bool:
+    """Writes SQLite's file anew and empties its write-ahead log, so that nothing of deleted rows can be read in either.
+
+    `secure_delete` overwrites what is deleted, but no copy that was left when a page was split, and the log keeps what
+    pages were before. Takes two seconds a million people; other writers wait. False, and nothing is lost, where another
+    process holds the database, or the disk has no room for a second copy. PostgreSQL cleans up by itself: True.
+    """
+    if engine.dialect.name != "sqlite":
+        return True
+    with failures(engine.url), contextlib.closing(engine.raw_connection()) as pooled:
+        connection = pooled.driver_connection
+        assert connection is not None
+        connection.execute(f"PRAGMA busy_timeout = {_SCRUB_WAIT * 1000}")
+        # `_begin` left it on, if the connection was last used for reading
+        connection.execute("PRAGMA query_only = 0")
+        try:
+            connection.execute("VACUUM")
+            [busy, _, _] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL}:
+                raise
+            return False
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {LOCK_WAIT * 1000}")
+    return not busy
+
+
+def sqlite_path(engine: sa.Engine) -> Path | None:
+    """The file of an SQLite database; None on PostgreSQL."""
+    return Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
+
+
+def _sqlite_engine(path: Path) -> sa.Engine:
+    # isolation_level None: the driver begins no transactions, the event below does
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": LOCK_WAIT, "isolation_level": None},
+        hide_parameters=True,  # of a statement that failed: they are people's, and may be a key
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+        # WAL is kept in the file, so it is asked for once; asking takes a lock
+        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            connection.execute("PRAGMA journal_mode = WAL")
+        # NORMAL may lose the last commits in a power cut, which would send a batch twice
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        # what is deleted is overwritten with zeros: an erased person must not be readable in the file (see scrub)
+        connection.execute("PRAGMA secure_delete = ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # A writer that began as a reader could fail at its first write, without waiting.
+        options = connection.get_execution_options()
+        only_read = options.get(_READING, False)
+        connection.exec_driver_sql(f"PRAGMA query_only = {int(only_read)}")
+        connection.exec_driver_sql("BEGIN" if only_read or options.get(_STAGING, False) else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql_engine(url: sa.URL) -> sa.Engine:
+    wait: dict[str, Any] = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_WAIT}
+    # pre-ping: the daemon outlives restarts of the server
+    engine = sa.create_engine(
+        url.set(drivername="postgresql+psycopg"), connect_args=wait, pool_pre_ping=True, hide_parameters=True
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: object) -> None:
+        connection.execute(f"SET lock_timeout = '{LOCK_WAIT}s'")
+        connection.commit()
+
+    return engine
+
+
+def _refuse_network(path: Path, mounts: str | None) -> None:
+    if kind := network_file_system(path, mounts):
+        raise GuardRefused(
+            f"an SQLite database cannot live on a network file system ({kind}): its locks do not hold there",
+            place=Place(path),
+            hint="Put it on a local disk ([database] url), or use PostgreSQL.",
+        )
+
+
+def _make_file(path: Path) -> None:
+    """Opened, not only looked at: so that a file or folder that cannot be written is told before any work."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise OutputError(
+            f"the database cannot be written: {error.strerror}",
+            place=Place(error.filename or path),
+            hint="Look at the owner and mode of the file and its folder, or name another in [database] url.",
+        ) from None
+
+
+@atexit.register
+def close_all() -> None:
+    """Closes every connection that is not in use at this moment; of an SQLite file, the last one empties its log."""
+    for engine in list(_OPEN):
+        engine.dispose()

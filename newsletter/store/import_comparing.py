@@ -1,0 +1,176 @@
+"""The staged rows beside what is kept: who is known, who is suppressed, which consents are new.
+
+`compared` is sorted by key, so everything that follows meets the tables in the order of their indexes.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.audience.model import ConsentState
+from newsletter.store.import_staging import Claim, new_temporary, staged, staged_list, temporary
+from newsletter.store.suppressions import left_since, standing_suppression
+from newsletter.store.tables import Id, consent, membership, subscriber, suppression
+
+#: Yes is 1, no is 0: the databases have no truth values in common.
+_Flag = sa.SmallInteger
+
+#: Keys that stand in more than one row; most files have few or none.
+_several = temporary("several", sa.Column("key", sa.Text, primary_key=True))
+#: Rows that name an address for a list which an earlier one names for it, too.
+_repeated = temporary(
+    "repeated",
+    sa.Column("n", Id, primary_key=True, autoincrement=False),
+    sa.Column("list_ref", sa.Integer, primary_key=True, autoincrement=False),
+)
+
+_COPIED = ("n", "key", "address", "name", "language", "timezone", "tags", "attributes")
+_CONSENT = ("consent_at", "consent_source", "consent_wording", "consent_ip")
+
+compared = temporary(
+    "compared",
+    *(sa.Column(name, staged.c[name].type) for name in _COPIED),
+    *(sa.Column(name, staged.c[name].type) for name in _CONSENT),
+    sa.Column("list_id", Id, nullable=False),
+    sa.Column("claim", sa.Integer, nullable=False),
+    # an earlier row names the same address for the same list (never where the row says that they left)
+    sa.Column("repeated", _Flag, nullable=False),
+    # the address stands in several rows
+    sa.Column("several", _Flag, nullable=False),
+    # who they are in the database, and their state on the list; NULL: nobody, and not on it
+    sa.Column("subscriber_id", Id),
+    sa.Column("was", sa.Text),
+    # the consent of the row is not recorded yet
+    sa.Column("fresh", _Flag, nullable=False),
+    # Barred
+    sa.Column("barred", _Flag, nullable=False),
+    # there is a consent, or an operator's word for one
+    sa.Column("agreed", _Flag, nullable=False),
+)
+
+
+class Barred(IntEnum):
+    """Why a row changes nothing."""
+
+    #: It may change something.
+    NO = 0
+    #: Suppressed or erased, perhaps by this very row.
+    HELD = 1
+    #: They left once, which was lifted, and the row has no consent since.
+    UNASKED = 2
+    #: The row says that they left, and they have come back since.
+    OUTDATED = 3
+
+
+def compare(connection: sa.Connection) -> None:
+    """Fills `compared`."""
+    new_temporary(connection, compared, _several, _repeated)
+    _find_repeated(connection)
+    postgresql = connection.dialect.name == "postgresql"
+    names = [column.name for column in compared.columns]
+    rows = _sorted_by_bytes() if postgresql else _sorted()
+    connection.execute(sa.insert(compared).from_select(names, _comparison(rows)))
+    if postgresql:
+        # tables of one's own are never analysed by themselves, and without it every join is a guess
+        connection.exec_driver_sql('ANALYZE "compared"')
+    _share_consent(connection)
+
+
+def _find_repeated(connection: sa.Connection) -> None:
+    """Rows that say that somebody left are not among them: they are no rows for a list."""
+    keys = sa.select(staged.c.key).group_by(staged.c.key).having(sa.func.count() > 1)
+    connection.execute(sa.insert(_several).from_select(["key"], keys))
+    nth = sa.func.row_number().over(partition_by=[staged.c.key, staged.c.list_ref], order_by=staged.c.n)
+    rows = (
+        sa.select(staged.c.n, staged.c.list_ref, nth.label("nth"))
+        .where(staged.c.left_reason == "", staged.c.key.in_(sa.select(_several.c.key)))
+        .subquery()
+    )
+    further = sa.select(rows.c.n, rows.c.list_ref).where(rows.c.nth > 1)
+    connection.execute(sa.insert(_repeated).from_select(["n", "list_ref"], further))
+
+
+def _flag(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.case((condition, 1), else_=0)
+
+
+def _comparison(row: sa.Subquery) -> sa.Select[Any]:
+    # a consent from before they left says nothing about now, and no claim but `reconsent` is made of now
+    said = sa.func.coalesce(row.c.consent_at, -1)
+    left = sa.or_(sa.func.coalesce(row.c.erased_left, -1) > said, left_since(row.c.key, row.c.list_id, said))
+    subscribed = sa.func.coalesce(membership.c.state, "") == ConsentState.SUBSCRIBED
+    barred = sa.case(
+        # most rows: one look settles it
+        (sa.and_(row.c.left_reason == "", row.c.erased_left.is_(None), sa.not_(_was_suppressed(row))), Barred.NO.value),
+        (sa.or_(row.c.erased == 1, standing_suppression(row.c.key, row.c.list_id)), Barred.HELD.value),
+        (row.c.left_reason != "", Barred.OUTDATED.value),
+        (sa.and_(row.c.claim != Claim.RECONSENT, sa.not_(subscribed), left), Barred.UNASKED.value),
+        else_=Barred.NO.value,
+    )
+    return sa.select(
+        *(row.c[name] for name in (*_COPIED, *_CONSENT, "list_id")),
+        row.c.claim,
+        _flag(sa.exists().where(_repeated.c.n == row.c.n, _repeated.c.list_ref == row.c.list_ref)),
+        _flag(sa.exists().where(_several.c.key == row.c.key)),
+        subscriber.c.id,
+        membership.c.state,
+        _flag(sa.and_(row.c.consent_at.is_not(None), sa.not_(is_recorded(row)))),
+        barred,
+        _flag(sa.or_(row.c.consent_at.is_not(None), row.c.claim > 0)),
+    ).select_from(
+        row.outerjoin(subscriber, subscriber.c.key == row.c.key).outerjoin(
+            membership,
+            sa.and_(membership.c.list_id == row.c.list_id, membership.c.subscriber_id == subscriber.c.id),
+        )
+    )
+
+
+def _was_suppressed(row: sa.FromClause) -> sa.ColumnElement[bool]:
+    """The condition that there is any suppression of the address, be it lifted or not."""
+    return sa.exists().where(suppression.c.key == row.c.key)
+
+
+def is_recorded(row: sa.FromClause) -> sa.ColumnElement[bool]:
+    """The condition that the consent of this row is kept of this subscriber."""
+    return sa.exists().where(
+        consent.c.subscriber_id == subscriber.c.id,
+        consent.c.list_id == row.c.list_id,
+        consent.c.at == row.c.consent_at,
+        consent.c.source == row.c.consent_source,
+        consent.c.wording == row.c.consent_wording,
+        consent.c.ip == row.c.consent_ip,
+    )
+
+
+def _rows() -> sa.Select[Any]:
+    return sa.select(staged, staged_list.c.list_id).join_from(
+        staged, staged_list, staged_list.c.list_ref == staged.c.list_ref
+    )
+
+
+def _sorted() -> sa.Subquery:
+    """The staged rows by key, so that the indexes they are looked up in are read from one end to the other.
+
+    With a limit, SQLite sorts the rows before it joins them; it would drop the order of any other subquery.
+    """
+    return _rows().order_by(staged.c.key).limit(-1).subquery("sorted_row")
+
+
+def _sorted_by_bytes() -> sa.Subquery:
+    """The same for PostgreSQL, which would sort by the rules of a language; that takes long and means nothing here."""
+    return _rows().order_by(sa.collate(staged.c.key, "C")).subquery("sorted_row")
+
+
+def _share_consent(connection: sa.Connection) -> None:
+    """Consent in any row is consent: of several rows for one address and list, the first carries it."""
+    other = compared.alias()
+    agreeing = sa.select(other.c.key, other.c.list_id).where(
+        other.c.several == 1, other.c.agreed == 1, other.c.barred == Barred.NO
+    )
+    theirs = sa.update(compared).where(sa.tuple_(compared.c.key, compared.c.list_id).in_(agreeing))
+    theirs = theirs.where(compared.c.several == 1)
+    connection.execute(theirs.where(compared.c.barred == Barred.UNASKED).values(barred=Barred.NO.value))
+    connection.execute(theirs.where(compared.c.repeated == 0, compared.c.agreed == 0).values(agreed=1))

@@ -1,0 +1,43 @@
+"""How tags, attributes and times of a person are kept in their columns, and read back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping
+
+
+def seconds(moment: dt.datetime) -> int:
+    """A time with its zone as whole seconds since the epoch, as the tables keep it."""
+    return int(moment.timestamp())
+
+
+#: What a datetime can be; a number beyond it must not keep anybody from being read, or a run from being sent.
+_EARLIEST = int(dt.datetime(1, 1, 1, tzinfo=dt.UTC).timestamp())
+_LATEST = int(dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC).timestamp())
+
+
+def moment(kept: int) -> dt.datetime:
+    """The time, in UTC; the first or last that there is, for a number that is none."""
+    return dt.datetime.fromtimestamp(min(max(kept, _EARLIEST), _LATEST), dt.UTC)
+
+
+def packed_tags(tags: Iterable[str]) -> str:
+    """`(vip, press)` → `' press vip '`; a space within a tag becomes a hyphen, since spaces stand between tags."""
+    words = sorted({"-".join(tag.split()) for tag in tags} - {""})
+    return f" {' '.join(words)} " if words else ""
+
+
+def unpacked_tags(kept: str) -> tuple[str, ...]:
+    """The tags, sorted."""
+    return tuple(kept.split())
+
+
+def packed_attributes(attributes: Mapping[str, str]) -> str:
+    """A JSON object with sorted keys, or `''` for none."""
+    return json.dumps(dict(attributes), ensure_ascii=False, sort_keys=True) if attributes else ""
+
+
+def unpacked_attributes(kept: str) -> dict[str, str]:
+    """The attributes."""
+    return dict(json.loads(kept)) if kept else {}
