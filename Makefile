@@ -1,5 +1,6 @@
 # make demo   a first issue on disk, from nothing but Python 3.11 and make
 # make test   every test
+# make crash  kills a thousand senders, and compares what went out with what is known of it; CRASH_KILLS=100 is quicker
 # make lint   ruff and mypy          make bench   the benchmarks          make clean   away with all that was made
 
 # The first Python that is new enough; `make demo PYTHON=/path/to/python` takes another.
@@ -14,8 +15,11 @@ WORKERS ?= 4
 PYTEST_ARGS ?=
 # --short: enough to see that a benchmark still runs
 BENCH_ARGS ?=
+CRASH_KILLS ?= 1000
+# --soak 0 leaves the soak out
+CRASH_ARGS ?=
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test crash lint bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +31,9 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-test
 	@.ci/chromium
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+crash: $(VENV)/installed-test
+	@PYTHONPATH=tests $(BIN)/python tests/crash/crash_table.py --kills $(CRASH_KILLS) $(CRASH_ARGS)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
@@ -16,6 +17,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 from newsletter.store.audience import SqlAudience
 from newsletter.store.engine import open_engine
+
+if TYPE_CHECKING:
+    from crash_trials import Tools
 
 #: The hooks of the rule, which pytest finds here.
 __all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
@@ -102,3 +106,12 @@ def postgres(postgres_server: PostgresServer) -> Iterator[sa.Engine]:
 def audience_store(database: sa.Engine) -> SqlAudience:
     """The audience on an empty database, of both kinds."""
     return SqlAudience(database, ERASURE_KEY)
+
+
+@pytest.fixture(scope="session")
+def crash_tools(postgres_server: PostgresServer) -> Iterator[Tools]:
+    """Recorders, a sender that has everything loaded, and projects on both databases."""
+    from crash_table import tools_in, work_folder  # on the path of tests/crash alone
+
+    with work_folder() as folder, tools_in(folder, postgres_server) as tools:
+        yield tools

@@ -51,6 +51,13 @@ class PostgresServer:
             connection.exec_driver_sql(f"CREATE DATABASE {name}")
         return name
 
+    def copy(self, name: str) -> str:
+        """A new database with everything that is in this one, to which nobody is connected; its name."""
+        copy = f"test_{next(self._numbers)}"
+        with self._admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {copy} TEMPLATE {name}")
+        return copy
+
     def drop(self, name: str) -> None:
         """Take it away, whoever is connected."""
         with self._admin.connect() as connection:
@@ -71,6 +78,15 @@ class PostgresServer:
                 rules.write_text(before)
                 connection.exec_driver_sql("SELECT pg_reload_conf()")
                 connection.exec_driver_sql(f"DROP ROLE {role}")
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """The server is shut down, and started again afterwards."""
+        self._server.stop()
+        try:
+            yield
+        finally:
+            self._server.ensure_postgres_running()
 
     def stop(self) -> None:
         """End the server and remove its folder."""

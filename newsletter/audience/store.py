@@ -9,7 +9,6 @@ from typing import Protocol
 from newsletter.audience.model import Excluded, Exclusion, Member, Subscriber
 from newsletter.audience.people import (
     Consent,
-    Frozen,
     ImportSummary,
     ImportTerms,
     LiftedBy,
@@ -119,28 +118,12 @@ class AudienceStore(Protocol):
         """Each list in numbers, by name."""
         ...
 
-    def freeze(
-        self,
-        newsletter: str,
-        slot: tuple[dt.date, str],
-        selection: Selection,
-        *,
-        content_hash: str,
-        batch_size: int,
-        now: dt.datetime,
-    ) -> Frozen:
-        """Plans a run: eligible members become its frozen batches, everyone else on the lists is counted by reason.
-
-        `slot` is the issue's date and edition. Raises GuardRefused where the run exists already.
-        """
-        ...
-
     def count(self, selection: Selection) -> Mapping[str, int]:
-        """How many would be frozen (`planned`), and how many left out for each reason, without planning anything."""
+        """How many a run would have (`planned`), and how many would be left out for each reason."""
         ...
 
     def plan(self, selection: Selection) -> PlannedAudience:
-        """Whom `freeze` would take and whom it would leave out, without planning anything."""
+        """Whom a run would have and whom it would leave out, without planning one."""
         ...
 
     def members(self, ids: Sequence[int]) -> Iterator[Member]:
@@ -150,10 +133,6 @@ class AudienceStore(Protocol):
     def left_out(self, reason: Exclusion, ids: Sequence[int], selection: Selection) -> Iterator[Excluded]:
         """The people of these ids, of whom `plan` said that they are left out for `reason`, in the same order, with
         what is recorded; constant memory."""
-        ...
-
-    def batch_members(self, run_id: int, number: int) -> Sequence[Member]:
-        """The members of one batch as they are now, by id; those erased since are missing. KeyError: no such batch."""
         ...
 
     def last_planned(self, newsletter: str) -> int | None:

@@ -16,7 +16,20 @@ from typing import Annotated
 import typer
 
 from newsletter import __version__
-from newsletter.cli import checking, configuration, databases, previewing, projects, sending, subscribers, suppressing
+from newsletter.cli import (
+    checking,
+    configuration,
+    databases,
+    previewing,
+    projects,
+    provider_commands,
+    sending,
+    steering,
+    subscribers,
+    suppressing,
+    testing,
+    watching,
+)
 from newsletter.cli.console import Console, ReaderGone
 from newsletter.cli.context import Globals
 from newsletter.cli.exit_codes import ExitCode, exit_code_of
@@ -34,9 +47,19 @@ app.command("init")(projects.init)
 app.command("new")(projects.new)
 app.command("check")(checking.check)
 app.command("preview")(previewing.preview)
+app.command("test")(testing.send_test)
 app.command("send")(sending.send)
+app.command("pause")(steering.pause)
+app.command("resume")(steering.resume)
+app.command("cancel")(steering.cancel)
+app.command("resolve")(steering.resolve)
+app.command("retry")(steering.retry)
+app.command("status")(watching.status)
+app.command("watch")(watching.watch)
+app.command("history")(watching.history)
 app.add_typer(subscribers.app, name="subscribers")
 app.add_typer(suppressing.app, name="suppress")
+app.add_typer(provider_commands.app, name="providers")
 app.add_typer(databases.app, name="db")
 app.add_typer(configuration.app, name="config")
 

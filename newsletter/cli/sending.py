@@ -1,22 +1,33 @@
-"""`send`: hand an issue to its audience; so far with --dry-run, to the disk."""
+"""`send`: hand an issue to its audience, or with --dry-run to the disk."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from newsletter.cli.checking import counted
 from newsletter.cli.console import Console, count, kilobytes
-from newsletter.cli.context import globals_of
+from newsletter.cli.context import Globals, globals_of
 from newsletter.cli.exit_codes import ExitCode
 from newsletter.cli.options import DateArgument, JsonOption
-from newsletter.errors import GuardRefused, UsageError, shown
+from newsletter.errors import UsageError, shown
 
 if TYPE_CHECKING:
     from newsletter.pipeline.dry_run import DryRun
     from newsletter.pipeline.prepare import Prepared
+
+
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, help="Send to the first N, then pause: the rest waits for resume."),
+]
+MetricsOption = Annotated[
+    Path | None,
+    typer.Option("--metrics", metavar="FILE", help="Write counters for Prometheus (node_exporter's textfile) there."),
+]
 
 
 def send(
@@ -26,22 +37,52 @@ def send(
         bool, typer.Option("--dry-run", help="Write everything to disk; nothing is sent and nothing is recorded.")
     ] = False,
     eml: Annotated[
-        str, typer.Option("--eml", metavar="N|all", help="How many complete messages a dry run keeps.")
-    ] = "100",
+        str | None, typer.Option("--eml", metavar="N|all", help="How many complete messages a dry run keeps (100).")
+    ] = None,
+    confirm: Annotated[
+        int | None,
+        typer.Option(
+            "--confirm", metavar="COUNT", min=0, help="The recipient count, for scripts; else it is asked for."
+        ),
+    ] = None,
+    limit: LimitOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run of this issue that was interrupted or paused.")
+    ] = False,
+    metrics: MetricsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Send an issue to its audience.
+    """Send an issue to its audience, once. Asks for the recipient count first; --confirm gives it.
+
+    Ctrl-C finishes the calls that are out and stops; a second one leaves at once. Nobody is lost or doubled by either.
 
     \b
-    Example:
+    Examples:
       newsletter send 2026-01-07 --dry-run
+      newsletter send 2026-01-07 --confirm 12481
+      newsletter send 2026-01-07 --resume
     """
     options = globals_of(context, json=json)
+    if dry_run:
+        if confirm is not None or limit is not None or resume or metrics is not None:
+            raise UsageError(
+                "--confirm, --limit, --resume and --metrics are for a live send", hint="newsletter send --dry-run"
+            )
+        _dry_run(options, date, "100" if eml is None else eml)
+        return
+    if eml is not None:
+        raise UsageError("--eml is for a dry run: a live send keeps no messages", hint="newsletter send --dry-run")
+    from newsletter.cli.live_sending import resume_live, send_live  # not needed by --help
+
+    request = options.request(date)
+    if resume:
+        resume_live(options, request, confirm=confirm, limit=limit, metrics=metrics)
+    else:
+        send_live(options, request, confirm=confirm, limit=limit, metrics=metrics)
+
+
+def _dry_run(options: Globals, date: str | None, eml: str) -> None:
     keep = _eml(eml)
-    if not dry_run:
-        raise GuardRefused(
-            "this version writes mail to disk and does not send it", hint="newsletter send --dry-run shows all of it"
-        )
     request = options.request(date)
     from newsletter import wiring
     from newsletter.pipeline.dry_run import summary  # not needed by --help

@@ -18,6 +18,7 @@ from newsletter.errors import UsageError, shown
 
 if TYPE_CHECKING:
     from newsletter.audience.people import Person, Suppression
+    from newsletter.delivery.ledger import Delivery
 
 app = typer.Typer(help="The people who get the mail.", no_args_is_help=True, rich_markup_mode=None)
 app.command("import")(subscriber_files.import_)
@@ -25,6 +26,9 @@ app.command("sync")(subscriber_files.sync)
 app.command("export")(subscriber_files.export)
 app.command("list")(subscriber_lists.list_)
 app.command("stats")(subscriber_lists.stats)
+
+#: For people; programs get all of them.
+_MOST_DELIVERIES = 10
 
 EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The address, in any spelling.")]
 
@@ -134,10 +138,15 @@ def show(context: typer.Context, email: EmailArgument, json: JsonOption = False)
     from newsletter.pipeline import people
 
     address = people.address_of(email)
-    store = wiring.audience_store(options.settings(), options.console.note)
-    person = people.person_of(store, address.key)
+    loaded = options.settings()
+    person = people.person_of(wiring.audience_store(loaded, options.console.note), address.key)
+    deliveries = wiring.ledger(loaded).deliveries_of(person.id) if person.id is not None else ()
     _print(options.console, person)
-    options.console.data(people.person_document(person))
+    for one in deliveries[:_MOST_DELIVERIES]:
+        options.console.say(f"  delivery  {delivery_line(one)}")
+    if more := deliveries[_MOST_DELIVERIES:]:
+        options.console.say(f"  and {count(len(more), 'earlier delivery', 'earlier deliveries')} (--json has them all)")
+    options.console.data(people.person_document(person, deliveries))
 
 
 @app.command()
@@ -240,6 +249,13 @@ def suppression_line(one: Suppression) -> str:
         why = f": {lift.note}" if lift.note else ""
         line += f" – lifted{alone} on {_day(lift.at)} by {lift.by}{why}"
     return line
+
+
+def delivery_line(one: Delivery) -> str:
+    """`daily-buzz/2026-01-07 accepted, bounced: 550 no such user`."""
+    marks = "".join(f", {str(mark.name).lower()}" for mark in one.marks)
+    said = f": {one.reason}" if one.reason else ""
+    return f"{one.run} {one.state.name.lower()}{marks}{said}"
 
 
 def _day(moment: dt.datetime) -> str:

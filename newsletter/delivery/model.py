@@ -27,12 +27,14 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some of a run's recipients, sent by one provider call; its members never change. `number` counts from 1."""
+    """The recipients of one provider call. `run` and `number` are the run's and its batch's (from 1); `call_id` is the
+    same when the same call is made again, and never otherwise."""
 
     run: str
     number: int
     letterhead: Letterhead
     recipients: tuple[Recipient, ...]
+    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,10 @@ class Limits:
     recipients_per_call: int
     idempotency_key: bool = False
     per_recipient_status: bool = True
+    #: A call is many messages, each accepted or refused by itself (SMTP): the claim covers a window of them.
+    one_message_at_a_time: bool = False
+    #: Bytes of one call's body; None: no limit is known.
+    bytes_per_call: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

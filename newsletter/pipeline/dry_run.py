@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import json
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from newsletter.audience.model import Audience, Excluded
 from newsletter.audience.spreadsheets import guarded
-from newsletter.delivery.batching import batches
+from newsletter.delivery.dry_ledger import DryLedger, dry_record
 from newsletter.delivery.guards import refuse_audience_change
+from newsletter.delivery.links import LinkMaker
 from newsletter.delivery.model import Tally
 from newsletter.delivery.provider import MailProvider
-from newsletter.delivery.send import send_batches
-from newsletter.errors import GuardRefused
+from newsletter.delivery.send import EndedCall, Limiter, SendTerms, SystemClock, Unobserved, send_run
+from newsletter.delivery.states import DeliveryState
+from newsletter.errors import GuardRefused, OutputError
 from newsletter.pipeline.issue_audience import IssueAudience
 from newsletter.pipeline.prepare import Prepared, letterhead_of
 from newsletter.pipeline.preview_page import EXCLUDED_SHOWN, FILES, MEMBERS_SHOWN, PreviewFacts, preview_page
@@ -60,18 +65,13 @@ def dry_run(
     """
     links = links_of(prepared, secrets)
     mail = choose_mail(prepared, audience, shown_to, links)
-    recipients = recipients_of(prepared, audience.members(), links)
     with staged_folder(folder, shown, made_of="summary.json") as staged:
         provider = make_provider(staged, eml)
         try:
-            size = prepared.newsletter.delivery.batch_size
-            tally = send_batches(
-                batches(prepared.run, letterhead_of(prepared), recipients, size, provider.limits),
-                planned=audience.planned,
-                rendered=lambda variant: prepared.renderer.render(prepared.issue, variant),
-                provider=provider,
-                progress=progress,
-            )
+            tally = _sent(prepared, audience, links, provider, progress)
+        except OutputError as error:
+            # staged_folder says it of the folder that the user knows
+            raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None
         finally:
             provider.close()
         done = DryRun(
@@ -98,6 +98,67 @@ def dry_run(
         )
         _write(staged / "index.html", preview_page(facts, template_roots))
     return done
+
+
+def _sent(
+    prepared: Prepared,
+    audience: IssueAudience,
+    links: LinkMaker,
+    provider: MailProvider,
+    progress: Callable[[Tally], None],
+) -> Tally:
+    """Sends the run to the provider, as a live one goes but for its ledger: one call after the other, at full speed."""
+    clock = SystemClock()
+    size = prepared.newsletter.delivery.batch_size
+    record = dry_record(prepared.run, size, clock.now())
+    terms = SendTerms(
+        batch_size=size,
+        window=size,
+        concurrency=1,
+        retry_for=dt.timedelta(),
+        deadline=record.deadline,
+        failure_rate=1.0,
+    )
+    counting = _Counting(audience.planned, progress)
+    send_run(
+        DryLedger(audience.plan.members, audience.store.members, record),
+        provider,
+        recipients_of=lambda members: tuple(recipients_of(prepared, members, links)),
+        rendered=lambda variant: prepared.renderer.render(prepared.issue, variant),
+        letterhead=letterhead_of(prepared),
+        terms=terms,
+        limiter=Limiter(None, {}, clock),
+        clock=clock,
+        stop=threading.Event(),
+        observer=counting,
+    )
+    return counting.tally
+
+
+class _Counting(Unobserved):
+    """Adds up what became of the recipients, and tells it after each call."""
+
+    def __init__(self, planned: int, progress: Callable[[Tally], None]) -> None:
+        self.tally = Tally(planned)
+        self._progress = progress
+        self._counts: Counter[DeliveryState] = Counter()
+        self._reasons: Counter[str] = Counter()
+
+    def ended(self, call: EndedCall) -> None:
+        """See `Observer`."""
+        self._counts.update(call.counts)
+        for (_, words), count in call.words.items():
+            self._reasons[words] += count
+        self.tally = Tally(
+            planned=self.tally.planned,
+            accepted=self._counts[DeliveryState.ACCEPTED],
+            rejected=self._counts[DeliveryState.REJECTED],
+            busy=self._counts[DeliveryState.RETRY_WAIT],
+            unknown=self._counts[DeliveryState.UNKNOWN],
+            batches=self.tally.batches + 1,
+            reasons=dict(self._reasons),
+        )
+        self._progress(self.tally)
 
 
 #: States of `status RUN --json` that cannot occur here: nothing is recorded, and a folder answers at once.

@@ -13,7 +13,9 @@ from newsletter.audience.csv_file import clean_cell
 from newsletter.audience.model import ConsentState, Subscriber
 from newsletter.audience.people import Consent, Lift, Person, Suppression
 from newsletter.audience.store import AudienceStore
+from newsletter.delivery.ledger import Delivery
 from newsletter.errors import GuardRefused, NothingToDo, UsageError
+from newsletter.pipeline.run_report import delivery_document
 from newsletter.settings.loaded import Loaded
 from newsletter.settings.pick import pick_newsletter
 from newsletter.settings.suggest import did_you_mean
@@ -160,8 +162,12 @@ def standing(person: Person, list_name: str | None = None) -> list[Suppression]:
     return [one for one in person.suppressions if one.stands(list_name)]
 
 
-def person_document(person: Person) -> dict[str, object]:
-    """Everything held about somebody, as an access request wants it (GDPR, article 15)."""
+def person_document(person: Person, deliveries: Sequence[Delivery] | None = None) -> dict[str, object]:
+    """Everything held about somebody, as an access request wants it (GDPR, article 15).
+
+    `deliveries` are those in all runs, the latest first; None: they were not looked up, and are left out.
+    """
+    looked_up = {} if deliveries is None else {"deliveries": [delivery_document(one) for one in deliveries]}
     return {
         "email": shown_address(person),
         "state": state_of(person).value,
@@ -187,7 +193,7 @@ def person_document(person: Person) -> dict[str, object]:
             }
             for one in person.consents
         ],
-        "deliveries": [],
+        **looked_up,
     }
 
 

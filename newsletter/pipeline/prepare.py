@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from newsletter.delivery.batching import RunName
+from newsletter.delivery.names import RunName
 from newsletter.errors import Place, TemplateError, shown
 from newsletter.issue.find import earlier_issues, read_issue
 from newsletter.issue.model import Issue

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from newsletter.audience.model import Member
-from newsletter.delivery.batching import recipients
 from newsletter.delivery.links import LinkMaker
 from newsletter.delivery.model import Recipient
+from newsletter.delivery.recipients import recipients
 from newsletter.errors import AudienceError
 from newsletter.pipeline.issue_audience import IssueAudience
 from newsletter.pipeline.prepare import Prepared, letterhead_of

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from newsletter.audience.spreadsheets import guarded
 from newsletter.delivery.model import Accepted, Batch, Limits, Outcome, Receipt, Recipient, Refused
-from newsletter.errors import AudienceError
+from newsletter.errors import AudienceError, OutputError, Place, shown
 from newsletter.rendering.letter import Letterhead
 from newsletter.rendering.mime import MessageEncoder
 from newsletter.rendering.model import RenderedIssue, Variant
@@ -32,8 +33,9 @@ class DiskProvider:
         self._eml = eml
         self._written = 0
         self._encoders: dict[tuple[Letterhead, Variant], MessageEncoder] = {}
+        self._one_at_a_time = threading.Lock()
         (folder / MESSAGES).mkdir()
-        self._list = (folder / RECIPIENTS).open("w", encoding="utf-8", newline="")
+        self._list = (folder / RECIPIENTS).open("w", encoding="utf-8", errors="replace", newline="")
         self._rows = csv.writer(self._list, lineterminator="\n")
         self._rows.writerow(_COLUMNS)
 
@@ -48,7 +50,24 @@ class DiskProvider:
         return Limits(recipients_per_call=1_000_000)
 
     def submit(self, batch: Batch, rendered: Mapping[Variant, RenderedIssue]) -> Receipt:
-        """Writes the batch. A recipient for whom no message can be made is refused; a full disk is an OSError."""
+        """Writes the batch. A recipient for whom no message can be made is refused; a full disk is an OutputError."""
+        try:
+            with self._one_at_a_time:
+                return self._write_batch(batch, rendered)
+        except OSError as error:
+            hint = "Look at the room on the disk, and at the permissions of the folder."
+            place = Place(shown(self._folder))
+            raise OutputError(f"cannot be written: {error.strerror or error}", place=place, hint=hint) from error
+
+    def check(self) -> str:
+        """See `MailProvider`."""
+        return f"writes the mail into {shown(self._folder)}"
+
+    def close(self) -> None:
+        """Finish the list of recipients."""
+        self._list.close()
+
+    def _write_batch(self, batch: Batch, rendered: Mapping[Variant, RenderedIssue]) -> Receipt:
         outcomes: dict[str, Outcome] = {}
         for recipient in batch.recipients:
             number = self._written + 1
@@ -71,10 +90,6 @@ class DiskProvider:
             )
             outcomes[recipient.id] = Accepted(eml)
         return Receipt(outcomes)
-
-    def close(self) -> None:
-        """Finish the list of recipients."""
-        self._list.close()
 
     def _write_message(self, number: int, batch: Batch, recipient: Recipient, rendered: RenderedIssue) -> str:
         """The message is made even where it is not kept: a dry run meets every recipient that a live one would."""

@@ -76,7 +76,7 @@ def recipient_field(name: str, address: str) -> bytes:
 
 def sender_field(field: str, mailbox: str) -> bytes:
     """`From` or `Reply-To` from a mailbox as the config gives it; TemplateError if it is none."""
-    return _mailbox_field(field, *_mailbox(field, mailbox))
+    return _mailbox_field(field, *mailbox_parts(field, mailbox))
 
 
 def text_field(field: str, text: str) -> bytes:
@@ -129,8 +129,8 @@ def message_id_field(value: str) -> bytes:
     return f"Message-ID: {value}\r\n".encode("ascii")
 
 
-def _mailbox(field: str, mailbox: str) -> tuple[str, str]:
-    """Name and address of a mailbox; `field` is for the error."""
+def mailbox_parts(field: str, mailbox: str) -> tuple[str, str]:
+    """Name and address of a mailbox as the config gives it; TemplateError, which names `field`, if it is none."""
     hint = "write it as Name <address@example.com> in the newsletter's settings"
     match = _MAILBOX.fullmatch(mailbox)
     if match is None:

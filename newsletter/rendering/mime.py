@@ -14,6 +14,7 @@ from newsletter.errors import TemplateError
 from newsletter.rendering.escaping import escape_value
 from newsletter.rendering.headers import (
     AddressError,
+    ascii_address,
     list_id_field,
     message_id_field,
     recipient_field,
@@ -27,7 +28,10 @@ from newsletter.rendering.letter import Letterhead
 from newsletter.rendering.model import Hole, Holed, RenderedIssue
 from newsletter.rendering.quoted_printable import encode_segment, encode_value
 
-__all__ = ["AddressError", "MessageEncoder"]
+__all__ = ["HEADER_PIECES", "AddressError", "MessageEncoder", "ascii_address"]
+
+#: So many of a message's first pieces are its header, with the empty line that ends it.
+HEADER_PIECES = 7
 
 _TO, _MESSAGE_ID, _UNSUBSCRIBE = 1, 3, 5
 
@@ -49,7 +53,8 @@ class MessageEncoder:
             b"",
             list_id_field(letterhead.list_name, letterhead.list_id) if letterhead.list_id else b"",
             b"",
-            _after_unsubscribe(letterhead, boundary) + _part_head(boundary, "plain"),
+            _after_unsubscribe(letterhead, boundary),
+            _part_head(boundary, "plain"),
         ]
         slots: dict[Hole, list[int]] = {}
         _append_body(parts, slots, rendered.text, "text")
@@ -67,6 +72,23 @@ class MessageEncoder:
         Raises AddressError if the address cannot stand in a header, TemplateError if a
         hole has no value or the unsubscribe link is no URL, ValueError if `message_id` is none.
         """
+        return b"".join(
+            self.pieces(
+                to_address=to_address,
+                to_name=to_name,
+                message_id=message_id,
+                unsubscribe_url=unsubscribe_url,
+                values=values,
+            )
+        )
+
+    def pieces(
+        self, *, to_address: str, to_name: str, message_id: str, unsubscribe_url: str, values: Mapping[str, str]
+    ) -> list[bytes]:
+        """The same message in pieces that each end at the end of a line: `HEADER_PIECES` of header, then the body.
+
+        Those that are the same in every message are the same objects.
+        """
         parts = self._parts.copy()
         parts[_TO] = recipient_field(to_name, to_address)
         parts[_MESSAGE_ID] = message_id_field(message_id)
@@ -79,7 +101,7 @@ class MessageEncoder:
             encoded = slot.encode(value)
             for position in slot.positions:
                 parts[position] = encoded
-        return b"".join(parts)
+        return parts
 
 
 class _Slot:

@@ -79,3 +79,11 @@ def parse_percent(value: object) -> float:
     if match is None:
         raise ValueError('expected a percentage in quotes, such as "5%"')
     return round(float(match[1]) / 100, 6)
+
+
+def parse_share(value: object) -> float:
+    """`"5%"` → 0.05; no more than the whole."""
+    share = parse_percent(value)
+    if share > 1:
+        raise ValueError('expected a share of at most "100%"')
+    return share

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from newsletter.settings.installed_providers import installed_kinds
 from newsletter.settings.kinds import Derived, Written
 from newsletter.settings.model import Newsletter, Settings
-from newsletter.settings.provider_model import PROVIDER_KINDS, Provider, ProviderKind
+from newsletter.settings.provider_model import PROVIDER_KINDS, OutsideProvider, Provider, ProviderKind
 from newsletter.settings.secrets import Secret
 from newsletter.settings.toml_lines import KeyPath
 
@@ -128,7 +129,7 @@ def is_table_of(annotation: Annotation | None) -> bool:
 
 def is_provider(annotation: Annotation | None) -> bool:
     """Whether it is one of several kinds of provider."""
-    members = typing.get_args(_bare(annotation))
+    members = [_bare(one) for one in typing.get_args(_bare(annotation))]
     return bool(members) and all(isinstance(one, type) and issubclass(one, Provider) for one in members)
 
 
@@ -217,7 +218,9 @@ def _below(annotation: Annotation, part: str | int, value: object) -> Annotation
 
 def _provider_kind(table: object) -> Annotation:
     kind = table.get("kind") if isinstance(table, Mapping) else None
-    return PROVIDER_KINDS.get(kind, Provider) if isinstance(kind, str) else Provider
+    if not isinstance(kind, str):
+        return Provider
+    return PROVIDER_KINDS.get(kind) or (OutsideProvider if kind in installed_kinds() else Provider)
 
 
 def _metadata(annotation: Annotation | None) -> tuple[object, ...]:

@@ -16,9 +16,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from newsletter.settings import catalog
+from newsletter.settings.installed_providers import installed_kinds
 from newsletter.settings.kinds import Written
 from newsletter.settings.model import Settings
-from newsletter.settings.provider_model import PROVIDER_KINDS
+from newsletter.settings.provider_model import OUTSIDE, PROVIDER_KINDS
 from newsletter.settings.rules import cross_key_faults
 from newsletter.settings.suggest import did_you_mean, nearest
 from newsletter.settings.toml_lines import KeyPath
@@ -107,7 +108,7 @@ def _path(error: Any) -> KeyPath:
     path: KeyPath = tuple(error["loc"])
     if path and path[-1] == "[key]":
         path = path[:-1]
-    if path[:1] == ("providers",) and len(path) > 2 and path[2] in PROVIDER_KINDS:
+    if path[:1] == ("providers",) and len(path) > 2 and path[2] in (*PROVIDER_KINDS, OUTSIDE):
         path = path[:2] + path[3:]  # pydantic names the kind of provider there
     if error["type"].startswith("union_tag"):
         path = (*path, "kind")
@@ -122,6 +123,8 @@ def _fault(error: Any, document: Mapping[str, Any]) -> Fault:
         return _missing(path, document)
     if kind in ("literal_error", "union_tag_invalid"):
         choices = catalog.choices_of(catalog.annotation_at(path, document))
+        if kind == "union_tag_invalid":
+            choices += tuple(sorted(installed_kinds()))
         found = error["ctx"]["tag"] if kind == "union_tag_invalid" else error["input"]
         meant = did_you_mean(found, choices) if isinstance(found, str) else ""
         return Fault(path, f"expected one of {', '.join(map(_in_quotes, choices))}", meant)

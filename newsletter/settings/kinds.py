@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema
 
 from newsletter.settings import addresses, amounts, moments
+from newsletter.settings.secrets import parse_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,10 @@ Text = Annotated[str, AfterValidator(_check_text), Written("text", '"…"')]
 Line = Annotated[str, AfterValidator(_check_line), Written("text", '"…"')]
 Flag = Annotated[bool, Strict(), Written("true or false", "true")]
 Whole = Annotated[int, Strict(), Written("whole number", "100")]
-Count = Annotated[int, Strict(), Field(ge=1), Written("whole number from 1", "100")]
+#: No more than a column of the database holds, and far more than anybody wants.
+Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000), Written("whole number from 1", "100")]
+#: Threads; a machine has no use for more, and not many have them.
+Threads = Annotated[int, Strict(), Field(ge=1, le=500), Written("whole number from 1", "4")]
 Port = Annotated[int, Strict(), Field(ge=1, le=65_535), Written("port number", "587")]
 #: 0 asks the system for a free port.
 ListenPort = Annotated[int, Strict(), Field(ge=0, le=65_535), Written("port number", "8000")]
@@ -129,6 +133,9 @@ DomainRate = Annotated[
 ]
 Percent = Annotated[
     float, PlainValidator(amounts.parse_percent), _text(amounts.PERCENT_PATTERN), Written("percentage", '"5%"')
+]
+Share = Annotated[
+    float, PlainValidator(amounts.parse_share), _text(amounts.PERCENT_PATTERN), Written("percentage", '"5%"')
 ]
 
 TimeOfDay = Annotated[
@@ -185,6 +192,13 @@ IssuePath = Annotated[str, AfterValidator(addresses.check_issue_path), Written("
 Folder = Annotated[Path, PlainValidator(_parse_path), _text("."), Written("path", '"issues"')]
 Language = Annotated[
     str, AfterValidator(_check_language), _text("^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$"), Written("language tag", '"en"')
+]
+#: What a provider of another package takes: any values, and references to secrets.
+Options = Annotated[
+    Mapping[str, object],
+    PlainValidator(parse_options),
+    WithJsonSchema({"type": "object"}),
+    Written("table", '{ region = "eu" }'),
 ]
 Network = Annotated[
     str, AfterValidator(_check_network), Written("address or network", '"10.0.0.0/8"', "addresses or networks")

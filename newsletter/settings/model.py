@@ -110,7 +110,7 @@ class Delivery(Table):
         100, "Recipients per call; also the most that one crash can leave unknown per thread."
     )
     window: kinds.Count = key(10, "The same for providers that take one message at a time (SMTP).")
-    concurrency: kinds.Count = key(4, "Calls or connections at the same time.")
+    concurrency: kinds.Threads = key(4, "Calls or connections at the same time.")
     retry_for: kinds.Duration = key("45m", "How long a recipient is tried again while the provider is busy.")
     on_unknown: Literal["hold", "resend"] = key(
         "hold",
@@ -120,7 +120,7 @@ class Delivery(Table):
         "threads", "`threads` in one process, or `procrastinate`: many machines, on PostgreSQL."
     )
     require_test: kinds.Flag = key(False, "Send only an issue whose content went out as a test before.")
-    pause_on_failure_rate: kinds.Percent = key("5%", "Share of refused recipients above which a run pauses.")
+    pause_on_failure_rate: kinds.Share = key("5%", "Share of refused recipients above which a run pauses.")
     max_audience_change: kinds.Percent = key(
         "20%", "Change of the audience since the last run above which a send is refused."
     )

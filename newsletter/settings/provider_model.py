@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Tag, WithJsonSchema, field_validator
 
 from newsletter.settings import kinds
+from newsletter.settings.installed_providers import installed_kinds
 from newsletter.settings.kinds import key, required
 from newsletter.settings.secrets import Secret
 from newsletter.settings.table import Table
@@ -73,9 +74,43 @@ class SendgridProvider(Provider):
 
 
 ProviderKind = Literal["disk", "smtp", "sendgrid"]
-AnyProvider = Annotated[DiskProvider | SmtpProvider | SendgridProvider, Field(discriminator="kind")]
 PROVIDER_KINDS: Mapping[str, type[Provider]] = {
     "disk": DiskProvider,
     "smtp": SmtpProvider,
     "sendgrid": SendgridProvider,
 }
+#: The tag of a provider that another package brings.
+OUTSIDE = "outside"
+
+
+class OutsideProvider(Provider):
+    """Hands the mail to a service that another installed package knows (docs/reference/providers.md)."""
+
+    kind: Annotated[str, WithJsonSchema({"type": "string", "not": {"enum": list(PROVIDER_KINDS)}})] = required(
+        "Which adapter this is: the name of its entry point."
+    )
+    options: kinds.Options = key(
+        {}, "What the adapter wants to know; a secret stands there as its reference.", secret=True
+    )
+
+
+def _tag(table: Any) -> str | None:
+    """Which model a table is for, by its `kind`."""
+    kind = table.get("kind") if isinstance(table, Mapping) else getattr(table, "kind", None)
+    if not isinstance(kind, str) or kind in PROVIDER_KINDS:
+        return kind if isinstance(kind, str) else None
+    return OUTSIDE if kind in installed_kinds() else kind
+
+
+AnyProvider = Annotated[
+    Annotated[DiskProvider, Tag("disk")]
+    | Annotated[SmtpProvider, Tag("smtp")]
+    | Annotated[SendgridProvider, Tag("sendgrid")]
+    | Annotated[OutsideProvider, Tag(OUTSIDE)],
+    Discriminator(_tag),
+]
+
+
+def model_of(kind: str) -> type[Provider]:
+    """The model of a provider's table."""
+    return PROVIDER_KINDS.get(kind, OutsideProvider)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from newsletter.errors import ConfigError, Place, Problem
 
 HOW_TO_WRITE = 'write { env = "NAME" } or { file = "PATH" } in its place, and keep the secret there'
+
+#: Names of options that hold a secret.
+_SECRET_NAME = re.compile(r"(?:.*[_-])?(?:key|secret|pass(?:word|wd|phrase)?|token|credentials?)", re.IGNORECASE)
 
 
 class Secret(BaseModel):
@@ -78,3 +82,21 @@ class Secret(BaseModel):
         """What is wrong with the secret, at its key and place; `message` must not repeat the secret."""
         key = self._key or "secret"
         return ConfigError([Problem(key, f"{key}: {message}", self._place, suggestion=suggestion)])
+
+
+def parse_options(value: object) -> Mapping[str, object]:
+    """The options of a provider of another package: tables of `env` or `file` become references. Raises ValueError."""
+    if not isinstance(value, Mapping):
+        raise ValueError("expected a table")  # noqa: TRY004 - pydantic reads ValueError
+    return {str(name): _option(str(name), one) for name, one in value.items()}
+
+
+def _option(name: str, value: object) -> object:
+    if isinstance(value, Mapping) and value and value.keys() <= {"env", "file"}:
+        try:
+            return Secret.model_validate(value)
+        except ValidationError:
+            raise ValueError(f"`{name}` is no reference to a secret: {HOW_TO_WRITE}") from None
+    if isinstance(value, str) and value and _SECRET_NAME.fullmatch(name):
+        raise ValueError(f"`{name}`: a secret does not stand in the settings themselves: {HOW_TO_WRITE}")
+    return value

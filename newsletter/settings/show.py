@@ -16,10 +16,10 @@ from newsletter.settings import catalog
 from newsletter.settings.catalog import Key
 from newsletter.settings.load import dotted
 from newsletter.settings.loaded import Loaded
-from newsletter.settings.masking import mask_database_url, mask_url
+from newsletter.settings.masking import MASK, mask_database_url, mask_url
 from newsletter.settings.model import Newsletter, Settings
 from newsletter.settings.picture import format_problems
-from newsletter.settings.provider_model import PROVIDER_KINDS
+from newsletter.settings.provider_model import model_of
 from newsletter.settings.schema import json_schema
 from newsletter.settings.secrets import Secret
 from newsletter.settings.toml_lines import KeyPath
@@ -76,7 +76,7 @@ def _effective_keys(settings: Settings) -> Iterator[tuple[KeyPath, Key]]:
             named = [catalog.keys_of(Newsletter, (table, name)) for name in settings.newsletters]
             here = itertools.chain.from_iterable(named)
         elif table == "providers":
-            kinds = {name: PROVIDER_KINDS[provider.kind] for name, provider in settings.providers.items()}
+            kinds = {name: model_of(provider.kind) for name, provider in settings.providers.items()}
             here = itertools.chain.from_iterable(catalog.keys_of(kind, (table, name)) for name, kind in kinds.items())
         yield from ((key.path, key) for key in here)
 
@@ -94,6 +94,9 @@ def _shown(loaded: Loaded, path: KeyPath, key: Key, environ: Mapping[str, str]) 
     written = catalog.at_path(loaded.written, path)
     if path == ("site", "secret_key") and effective is None:
         return _GENERATED
+    if isinstance(effective, Mapping) and key.masked:  # what stands there only the package knows
+        named = effective.items()
+        return {n: _reference(v, loaded, environ) if isinstance(v, Secret) else MASK for n, v in named}
     if key.masked:
         return _masked(path, effective)
     if isinstance(effective, Secret):

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from newsletter.audience.model import Excluded, Exclusion, Member, Subscriber
 from newsletter.audience.people import (
     Consent,
-    Frozen,
     ImportSummary,
     ImportTerms,
     LiftedBy,
@@ -140,22 +139,6 @@ class SqlAudience:
         with reading(self._engine) as connection:
             return statistics.stats(connection, now=now)
 
-    def freeze(
-        self,
-        newsletter: str,
-        slot: tuple[dt.date, str],
-        selection: Selection,
-        *,
-        content_hash: str,
-        batch_size: int,
-        now: dt.datetime,
-    ) -> Frozen:
-        """See `AudienceStore`."""
-        with writing(self._engine) as connection:
-            return freezing.freeze(
-                connection, newsletter, slot, selection, content_hash=content_hash, batch_size=batch_size, now=now
-            )
-
     def count(self, selection: Selection) -> Mapping[str, int]:
         """See `AudienceStore`."""
         with reading(self._engine) as connection:
@@ -175,11 +158,6 @@ class SqlAudience:
         """See `AudienceStore`."""
         with reading(self._engine) as connection:
             yield from listing.left_out(connection, reason, ids, selection)
-
-    def batch_members(self, run_id: int, number: int) -> Sequence[Member]:
-        """See `AudienceStore`."""
-        with reading(self._engine) as connection:
-            return freezing.batch_members(connection, run_id, number)
 
     def last_planned(self, newsletter: str) -> int | None:
         """See `AudienceStore`."""

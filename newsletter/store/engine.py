@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ from newsletter.store.mounts import network_file_system
 LOCK_WAIT = 30
 #: How long scrubbing waits for other processes, in seconds.
 _SCRUB_WAIT = 5
+#: A transaction on PostgreSQL that changes something is undone where its process was silent for so long, in seconds:
+#: it was stopped, or its machine died, and others wait for what it holds. Less than they wait.
+SILENCE = 20
 #: How long a new connection to PostgreSQL may take, in seconds.
 _CONNECT_WAIT = 10
 #: All engines that are in use; their pools are closed when the program ends.
@@ -60,6 +64,7 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     else:
         engine = engine.execution_options(**{_READING: True})
     with failures(engine.url), engine.begin() as connection:
+        _let_idle(connection)  # whoever reads the answer may take their time
         yield connection
 
 
@@ -84,11 +89,12 @@ def own_connection(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def staging(connection: sa.Connection) -> Iterator[None]:
-    """A transaction that fills temporary tables and nothing else. SQLite has them in a file of their own, so there it
-    keeps nobody from writing, however long it takes."""
+    """A transaction that fills temporary tables and nothing else. It keeps nobody from writing, however long it takes:
+    SQLite has them in a file of their own."""
     connection.execution_options(**{_STAGING: True})
     try:
         with connection.begin():
+            _let_idle(connection)  # the rows may come from a slow pipe
             yield
     finally:
         connection.execution_options(**{_STAGING: False})
@@ -119,6 +125,12 @@ def scrub(engine: sa.Engine) -> bool:
         finally:
             connection.execute(f"PRAGMA busy_timeout = {LOCK_WAIT * 1000}")
     return not busy
+
+
+def _let_idle(connection: sa.Connection) -> None:
+    """This transaction holds up nobody, so it may be silent."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 def sqlite_path(engine: sa.Engine) -> Path | None:
@@ -166,6 +178,11 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:
         connection.execute(f"SET lock_timeout = '{LOCK_WAIT}s'")
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{1000 * SILENCE:.0f}'")
+        # a commit that a power cut can undo would send a batch twice; the stricter settings stay
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
         connection.commit()
 
     return engine
@@ -181,16 +198,34 @@ def _refuse_network(path: Path, mounts: str | None) -> None:
 
 
 def _make_file(path: Path) -> None:
-    """Opened, not only looked at: so that a file or folder that cannot be written is told before any work."""
+    """Made where it is missing; a file or folder that cannot be written is told before any work.
+
+    A file that is there is never opened here. To close a file drops every lock that this process has on it, those of
+    its open connections included; whoever closes the database elsewhere then believes to be the last, and takes the
+    log away under them (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            if code := _obstacle(path):
+                raise OSError(code, os.strerror(code), str(path)) from None
     except OSError as error:
         raise OutputError(
             f"the database cannot be written: {error.strerror}",
             place=Place(error.filename or path),
             hint="Look at the owner and mode of the file and its folder, or name another in [database] url.",
         ) from None
+
+
+def _obstacle(path: Path) -> int:
+    """Why a file that is there cannot be written (errno); 0 where it can."""
+    if path.is_dir():
+        return errno.EISDIR
+    if os.access(path, os.R_OK | os.W_OK):
+        return 0
+    return errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
 
 
 @atexit.register

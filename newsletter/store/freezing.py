@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,10 +13,14 @@ import sqlalchemy as sa
 
 from newsletter.audience.model import Exclusion, Member
 from newsletter.audience.people import Frozen, PlannedAudience, Selection
+from newsletter.delivery.ledger import RunPlan
+from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import GuardRefused
-from newsletter.store.packing import pack, unpack
+from newsletter.store.packing import pack
 from newsletter.store.person_rows import seconds, unpacked_attributes
+from newsletter.store.run_rows import packed_selection, run_name
 from newsletter.store.selecting import ELIGIBLE, PENDING, SUPPRESSED, list_ids, standings
+from newsletter.store.state_bytes import alike
 from newsletter.store.tables import batch, run, run_exclusion, subscriber
 
 _REASONS = {SUPPRESSED: Exclusion.SUPPRESSED, PENDING: Exclusion.PENDING}
@@ -27,40 +32,38 @@ _BATCHES_A_TIME = 500
 _IDS_A_TIME = 1_000
 
 
-def freeze(
-    connection: sa.Connection,
-    newsletter: str,
-    slot: tuple[dt.date, str],
-    selection: Selection,
-    *,
-    content_hash: str,
-    batch_size: int,
-    now: dt.datetime,
-) -> Frozen:
-    """Plans a run; see AudienceStore. Holds some thousand ids at a time, however large the audience."""
-    if batch_size < 1:
+def freeze(connection: sa.Connection, plan: RunPlan, *, now: dt.datetime) -> tuple[Frozen, str]:
+    """Plans a run; see `Ledger.plan`. Returns it and its uid. Holds some thousand ids at a time, however large the
+    audience."""
+    if plan.batch_size < 1:
         raise ValueError("a batch has at least one member")
-    run_id = _new_run(connection, newsletter, slot, content_hash, now)
+    uid = secrets.token_hex(8)
+    run_id = _new_run(connection, plan, uid, now)
     counts: Counter[int] = Counter()
     rows: list[dict[str, object]] = []
     numbers = 0
-    members = _eligible(_standings(connection, selection), counts)
-    while ids := list(islice(members, batch_size)):
+    members = _eligible(_standings(connection, plan.selection), counts)
+    while ids := list(islice(members, plan.batch_size)):
         numbers += 1
-        rows.append({"run_id": run_id, "number": numbers, "members": pack(ids), "size": len(ids)})
+        rows.append(_new_batch(run_id, numbers, ids, now))
         if len(rows) == _BATCHES_A_TIME:
             connection.execute(sa.insert(batch), rows)
             rows = []
     if rows:
         connection.execute(sa.insert(batch), rows)
     planned, excluded = counts[ELIGIBLE], _excluded(counts)
+    if plan.expected is not None and plan.expected != planned:
+        raise GuardRefused(
+            f"{plan.expected:,} recipients were confirmed, and the audience of {plan.name} has {planned:,}",
+            hint="Somebody joined or left meanwhile. Look at the count again, and confirm that one.",
+        )
     connection.execute(sa.update(run).where(run.c.id == run_id).values(planned=planned))
     if excluded:
         connection.execute(
             sa.insert(run_exclusion),
             [{"run_id": run_id, "reason": reason, "count": count} for reason, count in excluded.items()],
         )
-    return Frozen(run_id, planned, excluded)
+    return Frozen(run_id, planned, excluded), uid
 
 
 def plan(connection: sa.Connection, selection: Selection) -> PlannedAudience:
@@ -80,14 +83,6 @@ def count(connection: sa.Connection, selection: Selection) -> Mapping[str, int]:
     for found, number in connection.execute(sa.select(standing, sa.func.count()).group_by(standing)):
         counts[found] = number
     return {"planned": counts[ELIGIBLE]} | {str(reason): number for reason, number in _excluded(counts).items()}
-
-
-def batch_members(connection: sa.Connection, run_id: int, number: int) -> Sequence[Member]:
-    """The members of one batch as they are now, by id; those erased since are missing. KeyError: no such batch."""
-    packed = connection.scalar(sa.select(batch.c.members).where(batch.c.run_id == run_id, batch.c.number == number))
-    if packed is None:
-        raise KeyError((run_id, number))
-    return list(members(connection, unpack(packed)))
 
 
 def members(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Member]:
@@ -117,27 +112,45 @@ def last_planned(connection: sa.Connection, newsletter: str) -> int | None:
     )
 
 
-def _new_run(
-    connection: sa.Connection, newsletter: str, slot: tuple[dt.date, str], content_hash: str, now: dt.datetime
-) -> int:
+def _new_run(connection: sa.Connection, plan: RunPlan, uid: str, now: dt.datetime) -> int:
     """The run's number. Where two plan the same run at once, the second waits here for the first, and is refused."""
-    date, edition = slot
     row = sa.insert(run).values(
-        newsletter=newsletter,
-        issue_date=date.isoformat(),
-        edition=edition,
-        state="planned",
-        content_hash=content_hash,
+        uid=uid,
+        newsletter=plan.name.newsletter,
+        issue_date=plan.issue_date.isoformat(),
+        edition=plan.edition,
+        state=RunState.PLANNED.value,
+        content_hash=plan.content_hash,
+        subject=plan.subject,
+        provider=plan.provider,
+        batch_size=plan.batch_size,
+        selection=packed_selection(plan.selection),
         planned=0,
         created_at=seconds(now),
+        deadline=seconds(plan.deadline),
     )
     try:
         return int(connection.scalars(row.returning(run.c.id)).one())
     except sa.exc.IntegrityError:
-        name = f"{newsletter}/{date.isoformat()}" + (f".{edition}" if edition else "")
         raise GuardRefused(
-            f"the run {name} is already planned", hint="an issue goes out once; a second one of the day is an edition"
+            f"the run {run_name(plan.name.newsletter, plan.issue_date.isoformat(), plan.edition)} is already planned",
+            hint="an issue goes out once; a second one of the day is an edition",
         ) from None
+
+
+def _new_batch(run_id: int, number: int, ids: Sequence[int], now: dt.datetime) -> dict[str, object]:
+    return {
+        "run_id": run_id,
+        "number": number,
+        "members": pack(ids),
+        "size": len(ids),
+        "first_id": ids[0],
+        "last_id": ids[-1],
+        "states": alike(DeliveryState.PLANNED),
+        "attempts": 0,
+        "claims": 0,
+        "due_at": seconds(now),
+    }
 
 
 def _standings(connection: sa.Connection, selection: Selection) -> Iterator[tuple[int, list[int]]]:

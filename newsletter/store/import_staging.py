@@ -177,18 +177,22 @@ def _packed(
 ) -> Iterator[tuple[Any, ...]]:
     refs = done.lists
     own = (terms.into,)
-    claim = Claim.CONFIRMED if terms.confirmed_by else Claim.NONE
-    reconsent = bool(terms.reconsent)
+    # plain numbers: an enum costs a look-up a row
+    none, claim = Claim.NONE.value, (Claim.CONFIRMED if terms.confirmed_by else Claim.NONE).value
+    reconsent = Claim.RECONSENT.value if terms.reconsent else None
     for n, row in enumerate(rows, start=1):
         done.rows = n
         consent_at = seconds(row.consent_at) if row.consent_at else None
         hashed = erased_key(erasure_key, row.key) if erased or row.left else ""
-        gone = erased.get(hashed)
-        claimed = Claim.NONE if consent_at is not None or row.consent_unclear else claim
+        gone = erased.get(hashed) if hashed else None
+        claimed = none if consent_at is not None or row.consent_unclear else claim
+        left = _STAYS
         if row.left:
-            done.departures, claimed = True, Claim.NONE
-        elif reconsent:
-            claimed = Claim.RECONSENT
+            done.departures, claimed = True, none
+            left = _left(row, now)
+        elif reconsent is not None:
+            claimed = reconsent
+        of_erased = (int(gone.stands), gone.left) if gone else _NEVER_ERASED
         lists: Iterable[str] = row.lists or own
         if len(row.lists) > 1:
             lists = dict.fromkeys(row.lists)
@@ -209,21 +213,26 @@ def _packed(
                 row.consent_wording,
                 row.consent_ip,
                 claimed,
-                row.left.value if row.left else "",
-                # one ahead of us is that of another time zone
-                seconds(row.left_at) if row.left_at and row.left_at <= now else None,
-                int(_everywhere(row)),
-                int(gone is not None and gone.stands),
-                gone.left if gone else None,
+                *left,
+                *of_erased,
                 hashed if row.left else "",
             )
 
 
-def _everywhere(row: Subscriber) -> bool:
+#: `left_reason`, `left_at` and `left_everywhere` of most rows, and `erased` and `erased_left`.
+_STAYS: tuple[str, int | None, int] = ("", None, 0)
+_NEVER_ERASED: tuple[int, int | None] = (0, None)
+
+
+def _left(row: Subscriber, now: dt.datetime) -> tuple[str, int | None, int]:
     """Leaving is leaving one list; a bounce or a complaint is about the mailbox."""
-    if row.left_everywhere is None:
-        return row.left is not SuppressionReason.UNSUBSCRIBE
-    return row.left_everywhere
+    assert row.left
+    everywhere = row.left_everywhere
+    if everywhere is None:
+        everywhere = row.left is not SuppressionReason.UNSUBSCRIBE
+    # a time ahead of us is that of another time zone
+    left_at = seconds(row.left_at) if row.left_at and row.left_at <= now else None
+    return row.left.value, left_at, int(everywhere)
 
 
 def _chunks(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:

@@ -28,7 +28,7 @@ from newsletter.store.suppressions import (
     suppressions_of,
 )
 from newsletter.store.tables import consent as consent_table
-from newsletter.store.tables import membership, subscriber, suppression, suppression_lift
+from newsletter.store.tables import delivery_note, membership, subscriber, suppression, suppression_lift
 
 
 def subscribe(
@@ -231,6 +231,7 @@ def _delete(connection: sa.Connection, key: str) -> bool:
     known = [
         connection.execute(sa.delete(table).where(condition)).rowcount > 0
         for table, condition in (
+            (delivery_note, delivery_note.c.subscriber_id.in_(ids)),
             (suppression_lift, suppression_lift.c.suppression_id.in_(records)),
             (suppression, suppression.c.key == key),
             (consent_table, consent_table.c.subscriber_id.in_(ids)),

@@ -112,18 +112,47 @@ setting = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
+sender = sa.Table(
+    "sender",
+    metadata,
+    # a process that sends, or sent
+    sa.Column("id", Id, sa.Identity(always=False), primary_key=True),
+    # where it runs; two processes with the same text see the same file system
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("started_at", Moment, nullable=False),
+    # on another host it counts as dead after this, unless it renews it
+    sa.Column("lease_until", Moment, nullable=False),
+    sa.Column("ended_at", Moment, nullable=True),
+)
+
 run = sa.Table(
     "run",
     metadata,
     sa.Column("id", Id, sa.Identity(always=False), primary_key=True),
+    # names this run in the journal, where numbers of a restored database would be given again
+    sa.Column("uid", sa.Text, nullable=False, unique=True),
     sa.Column("newsletter", sa.Text, nullable=False),
     # ISO date
     sa.Column("issue_date", sa.Text, nullable=False),
     sa.Column("edition", sa.Text, nullable=False, server_default=""),
+    # RunState
     sa.Column("state", sa.Text, nullable=False),
+    # why it is paused
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("content_hash", sa.Text, nullable=False, server_default=""),
+    sa.Column("subject", sa.Text, nullable=False, server_default=""),
+    sa.Column("provider", sa.Text, nullable=False, server_default=""),
+    sa.Column("batch_size", sa.Integer, nullable=False),
+    # a JSON object: the Selection whose members are frozen, and which a claim looks at again
+    sa.Column("selection", sa.Text, nullable=False),
     sa.Column("planned", sa.Integer, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Column("deadline", Moment, nullable=False),
+    sa.Column("started_at", Moment, nullable=True),
+    sa.Column("ended_at", Moment, nullable=True),
+    # the process that has it in hand
+    sa.Column("sender_id", Id, sa.ForeignKey("sender.id"), nullable=True),
     # the guard against sending twice
     sa.UniqueConstraint("newsletter", "issue_date", "edition"),
 )
@@ -145,4 +174,70 @@ batch = sa.Table(
     # subscriber ids in ascending order, packed by newsletter.store.packing; frozen
     sa.Column("members", sa.LargeBinary, nullable=False),
     sa.Column("size", sa.Integer, nullable=False),
+    # the smallest and the largest of them: one person's batch is found without unpacking all
+    sa.Column("first_id", Id, nullable=False),
+    sa.Column("last_id", Id, nullable=False),
+    # one byte a member (newsletter.delivery.states), or one for all where they are alike
+    sa.Column("states", sa.LargeBinary, nullable=False),
+    # how many attempts were made, and when the first one began
+    sa.Column("attempts", sa.Integer, nullable=False),
+    # how many claims of its members were granted: the journal names each
+    sa.Column("claims", sa.Integer, nullable=False),
+    sa.Column("first_at", Moment, nullable=True),
+    # how many a call over it may carry, after one was refused because of somebody in it; NULL: all
+    sa.Column("call_size", sa.Integer, nullable=True),
+    # when something in it may be claimed; NULL: a process has it, or nothing is left
+    sa.Column("due_at", Moment, nullable=True),
+    # the process that has it
+    sa.Column("sender_id", Id, sa.ForeignKey("sender.id"), nullable=True),
+    # not a partial index: SQLite does not use those here
+    sa.Index("ix_batch_run_id_due_at_number", "run_id", "due_at", "number"),
+    sa.Index("ix_batch_run_id_first_id", "run_id", "first_id"),
+    sqlite_with_rowid=False,
+)
+
+attempt = sa.Table(
+    "attempt",
+    metadata,
+    # only ever added to, and closed once
+    sa.Column("run_id", Id, sa.ForeignKey("run.id"), primary_key=True),
+    sa.Column("batch", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("sender_id", Id, sa.ForeignKey("sender.id"), nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    # which of the batch's members, a bit each from the lowest of the first byte; empty: all
+    sa.Column("members", sa.LargeBinary, nullable=False),
+    sa.Column("ended_at", Moment, nullable=True),
+    # the provider's own id of the call; of several calls all of them, a space between
+    sa.Column("reference", sa.Text, nullable=False, server_default=""),
+    # words that hold for all of its members who have none of their own
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sqlite_with_rowid=False,
+)
+
+delivery_note = sa.Table(
+    "delivery_note",
+    metadata,
+    # words on a delivery, for those few that need any: refused, busy, unknown, settled by an operator
+    sa.Column("run_id", Id, sa.ForeignKey("run.id"), primary_key=True),
+    sa.Column("subscriber_id", Id, primary_key=True, autoincrement=False),
+    sa.Column("code", sa.Text, nullable=False, server_default=""),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("at", Moment, nullable=False),
+    sa.Index("ix_delivery_note_subscriber_id", "subscriber_id"),
+    sqlite_with_rowid=False,
+)
+
+test_send = sa.Table(
+    "test_send",
+    metadata,
+    sa.Column("id", Id, sa.Identity(always=False), primary_key=True),
+    sa.Column("newsletter", sa.Text, nullable=False),
+    # date, and edition where there is one
+    sa.Column("slot", sa.Text, nullable=False),
+    sa.Column("content_hash", sa.Text, nullable=False),
+    # a JSON array
+    sa.Column("addresses", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Index("ix_test_send_newsletter_slot", "newsletter", "slot"),
 )

@@ -18,13 +18,15 @@ import pytest
 import sqlalchemy as sa
 from audience_tables import LATER, NOW, contents, import_text, many_people
 from fresh_databases import ERASURE_KEY, empty_tables, make_tables, sqlite_engine
+from ledger_runs import plan_of
 
 from newsletter.audience.model import Subscriber
 from newsletter.audience.people import Consent, ImportTerms, LiftedBy, Selection, SuppressionReason
 from newsletter.errors import OutputError
 from newsletter.store import tables
 from newsletter.store.audience import SqlAudience
-from newsletter.store.engine import open_engine
+from newsletter.store.engine import open_engine, writing
+from newsletter.store.freezing import freeze
 from newsletter.store.import_staging import _CHUNK
 
 #: Imports a file, and says after each chunk how many rows it has read, at the end `done`.
@@ -133,18 +135,18 @@ def test_runs_planned_during_an_import_see_all_of_it_or_nothing(database: sa.Eng
     import_text(store, "email,consent_at\nfirst@example.com,2025-01-01\n")
     text = "email,consent_at\n" + "".join(f"p{number}@example.com,2025-01-01\n" for number in range(3_000))
 
-    def freeze(day: int) -> int:
-        slot = (dt.date(2026, 1, 1) + dt.timedelta(days=day), "")
-        frozen = store.freeze("buzz", slot, Selection(("buzz",)), content_hash="", batch_size=100, now=NOW)
-        return frozen.planned
+    def frozen(day: int) -> int:
+        date = dt.date(2026, 1, 1) + dt.timedelta(days=day)
+        with writing(database) as connection:
+            return freeze(connection, plan_of(date, selection=Selection(("buzz",)), size=100), now=NOW)[0].planned
 
     with ThreadPoolExecutor(1) as thread:
         importing = thread.submit(import_text, store, text)
-        planned = [freeze(0)]
+        planned = [frozen(0)]
         while not importing.done():
-            planned.append(freeze(len(planned)))
+            planned.append(frozen(len(planned)))
         importing.result()
-        planned.append(freeze(len(planned)))
+        planned.append(frozen(len(planned)))
     assert set(planned) <= {1, 3_001}
     assert planned[-1] == 3_001
 
@@ -218,7 +220,8 @@ def test_nobody_waits_while_the_rows_of_an_import_are_read(database: sa.Engine, 
             yield Subscriber(f"p{number}@example.com", f"p{number}@example.com", consent_at=NOW)
         assert beside.unsubscribe("ana@example.com", None, source="one-click", now=NOW)
         assert beside.subscribe(cid, "other", consent=Consent("other", NOW), now=NOW)
-        assert beside.freeze("buzz", (NOW.date(), ""), Selection(("buzz",)), content_hash="", batch_size=9, now=NOW)
+        with writing(beside._engine) as connection:
+            assert freeze(connection, plan_of(selection=Selection(("buzz",)), size=9), now=NOW)
         yield Subscriber("ana@example.com", "ana@example.com", consent_at=LATER)
         yield cid
 

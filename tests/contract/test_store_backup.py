@@ -37,10 +37,10 @@ def tools(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> P
 @pytest.fixture
 def balanced(database: sa.Engine, tools: Path) -> sa.Engine:
     """A database of some megabytes in which two rows add up to TOTAL."""
-    row = {"newsletter": "n", "state": "planned", "created_at": 0}
+    row = {"newsletter": "n", "state": "planned", "created_at": 0, "deadline": 0, "batch_size": 1, "selection": "{}"}
     with writing(database) as connection:
-        connection.execute(sa.insert(run).values(issue_date="2026-01-07", planned=TOTAL, **row))
-        connection.execute(sa.insert(run).values(issue_date="2026-01-08", planned=0, **row))
+        connection.execute(sa.insert(run).values(uid="a", issue_date="2026-01-07", planned=TOTAL, **row))
+        connection.execute(sa.insert(run).values(uid="b", issue_date="2026-01-08", planned=0, **row))
         connection.execute(sa.insert(mailing_list), [{"name": os.urandom(500).hex()} for _ in range(3_000)])
     return database
 

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from fresh_databases import PostgresServer, sqlite_engine
 
 from newsletter.errors import ConfigError, GuardRefused, NewsletterError, OutputError, TemporaryError
 from newsletter.store import engine as engine_module
-from newsletter.store.engine import open_engine, reading, scrub, writing
+from newsletter.store.engine import open_engine, own_connection, reading, scrub, staging, writing
 from newsletter.store.failures import shown_url
 from newsletter.store.tables import mailing_list, membership, run
 
@@ -113,6 +114,17 @@ def test_sqlite_is_set_to_survive_a_power_cut(empty_file: sa.Engine) -> None:
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
 
 
+@pytest.mark.parametrize(("of_server", "ours"), [("off", "on"), ("remote_apply", "remote_apply"), ("local", "local")])
+def test_what_is_committed_on_postgresql_is_on_the_disk_whatever_the_server_does_by_default(
+    postgres: sa.Engine, of_server: str, ours: str
+) -> None:
+    with postgres.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql(f'ALTER DATABASE "{postgres.url.database}" SET synchronous_commit = {of_server}')
+    postgres.dispose()
+    with reading(postgres) as connection:
+        assert connection.scalar(sa.text("SHOW synchronous_commit")) == ours
+
+
 def test_the_file_is_made_beside_the_configuration_for_its_owner_only(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
@@ -135,9 +147,9 @@ def test_writers_on_sqlite_wait_for_each_other_and_lose_nothing(database: sa.Eng
     """Each reads before it writes: begun as readers, all but one would fail at their first write."""
     if database.dialect.name != "sqlite":
         return  # there a writer that depends on what it read says FOR UPDATE
-    row = {"newsletter": "n", "issue_date": "2026-01-07", "state": "planned", "created_at": 0}
+    row = {"uid": "u", "newsletter": "n", "issue_date": "2026-01-07", "state": "planned", "created_at": 0}
     with writing(database) as connection:
-        connection.execute(sa.insert(run).values(planned=0, **row))
+        connection.execute(sa.insert(run).values(planned=0, batch_size=1, selection="{}", deadline=0, **row))
 
     def count_up(_: int) -> None:
         with writing(database) as connection:
@@ -253,6 +265,26 @@ def test_a_place_that_cannot_be_written_is_told_when_the_database_is_opened(tmp_
     assert "[database] url" in told.value.hint
 
 
+def test_opening_a_database_once_more_leaves_the_locks_of_this_process_alone(tmp_path: Path) -> None:
+    """Else another process that closes it takes the log away, and commits of this one go into a file without a name."""
+    first = sqlite_engine(tmp_path)
+    path = Path(str(first.url.database))
+    with first.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE word (text)")
+        connection.commit()
+        second = open_engine(f"sqlite:///{path.name}", path.parent)
+        other = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM word'); c.close()"
+        subprocess.run([sys.executable, "-c", other, str(path)], check=True)
+        assert path.with_name(f"{path.name}-wal").exists()
+        connection.exec_driver_sql("INSERT INTO word VALUES ('kept')")
+        connection.commit()
+    second.dispose()
+    with sqlite3.connect(path) as seen:
+        assert seen.execute("SELECT text FROM word").fetchall() == [("kept",)]
+    seen.close()
+    first.dispose()
+
+
 def test_a_full_disk_undoes_the_transaction_and_says_so(empty_file: sa.Engine) -> None:
     with writing(empty_file) as connection:
         connection.exec_driver_sql("CREATE TABLE t (a)")
@@ -283,6 +315,43 @@ def test_a_lock_that_postgresql_does_not_give_is_a_temporary_error(postgres: sa.
         with pytest.raises(TemporaryError, match="holds a lock"), writing(postgres) as other:
             # one call, one statement after the other
             other.exec_driver_sql("SET LOCAL lock_timeout = '50ms'; SELECT * FROM t")
+
+
+@pytest.fixture
+def impatient(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
+    """A PostgreSQL database that undoes what is silent for a moment."""
+    monkeypatch.setattr(engine_module, "SILENCE", 0.2)
+    name = postgres_server.create()
+    engine = open_engine(postgres_server.url(name), Path("/"))
+    yield engine
+    engine.dispose()
+    postgres_server.drop(name)
+
+
+def test_a_transaction_that_changes_something_is_undone_when_its_process_falls_silent(impatient: sa.Engine) -> None:
+    def fall_silent() -> None:
+        with writing(impatient) as connection:
+            connection.exec_driver_sql("CREATE TABLE there (one integer)")
+            time.sleep(0.5)
+            connection.exec_driver_sql("INSERT INTO there VALUES (1)")
+
+    with pytest.raises(TemporaryError):
+        fall_silent()
+
+
+def test_reading_and_staging_may_be_silent_for_as_long_as_they_like(impatient: sa.Engine) -> None:
+    with reading(impatient) as connection:
+        connection.exec_driver_sql("SELECT 1")
+        time.sleep(0.5)
+        connection.exec_driver_sql("SELECT 1")
+    with own_connection(impatient) as connection:
+        with staging(connection):  # rows from a slow pipe
+            connection.exec_driver_sql("CREATE TEMPORARY TABLE staged (one integer)")
+            time.sleep(0.5)
+            connection.exec_driver_sql("INSERT INTO staged VALUES (1)")
+        with connection.begin():
+            assert connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar() == "200ms"
+            assert connection.exec_driver_sql("SELECT count(*) FROM staged").scalar() == 1
 
 
 def end_from_the_server(connection: sa.Connection, engine: sa.Engine) -> None:

@@ -142,9 +142,9 @@ def test_a_database_of_another_program_is_left_alone(empty: sa.Engine) -> None:
 def test_a_database_of_a_newer_version_is_refused(empty: sa.Engine) -> None:
     upgrade(empty)
     with writing(empty) as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9998'")
     for act in (lambda: ensure_current(empty, silence), lambda: upgrade(empty)):
-        with pytest.raises(GuardRefused, match="step 9999, which a newer version"):
+        with pytest.raises(GuardRefused, match="step 9998, which a newer version"):
             act()
 
 
@@ -170,8 +170,8 @@ _STEP = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "{head}"
 
 
 def upgrade():
@@ -185,9 +185,9 @@ def upgrade():
 def later_program(folder: Path, monkeypatch: pytest.MonkeyPatch, more: str = "") -> None:
     """From here on the program knows a step more, which ends with `more`."""
     shutil.copytree(STEPS, folder / "steps", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "steps/versions/0002_height.py").write_text(_STEP.format(more=more))
+    (folder / "steps/versions/9999_height.py").write_text(_STEP.format(more=more, head=HEAD))
     monkeypatch.setattr(upgrade_module, "_STEPS", str(folder / "steps"))
-    monkeypatch.setattr(upgrade_module, "HEAD", "0002")
+    monkeypatch.setattr(upgrade_module, "HEAD", "9999")
 
 
 def fill(engine: sa.Engine) -> None:
@@ -199,7 +199,7 @@ def fill(engine: sa.Engine) -> None:
 
 @pytest.fixture
 def filled(empty: sa.Engine) -> sa.Engine:
-    """A database at the first step with somebody in it."""
+    """A database at the last step with somebody in it."""
     upgrade(empty)
     fill(empty)
     return empty
@@ -210,7 +210,7 @@ def test_an_upgrade_keeps_every_row_and_what_refers_to_it(
 ) -> None:
     later_program(tmp_path, monkeypatch)
     done = upgrade(filled)
-    assert (done.before, done.after, database_state(filled).current) == ("0001", "0002", "0002")
+    assert (done.before, done.after, database_state(filled).current) == (HEAD, "9999", "9999")
     with writing(filled) as connection:
         assert connection.exec_driver_sql("SELECT id, address, tongue, height FROM subscriber").all() == [
             (1, "a@b.c", "fr", 0)
@@ -218,6 +218,25 @@ def test_an_upgrade_keeps_every_row_and_what_refers_to_it(
         assert connection.execute(sa.select(membership)).all() == [(1, 1, "pending", 5)]
     with pytest.raises(sa.exc.IntegrityError), writing(filled) as connection:
         connection.execute(sa.insert(membership).values(list_id=1, subscriber_id=2, state="pending", since=5))
+
+
+def test_what_the_first_version_held_of_people_is_there_after_delivery_came(
+    empty: sa.Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        shutil.copytree(STEPS, tmp_path / "first", ignore=shutil.ignore_patterns("__pycache__", "000[2-9]*"))
+        patch.setattr(upgrade_module, "_STEPS", str(tmp_path / "first"))
+        patch.setattr(upgrade_module, "HEAD", "0001")
+        upgrade(empty)
+        fill(empty)
+    done = upgrade(empty)
+    assert (done.before, done.after) == ("0001", HEAD)
+    assert (done.copy is not None) is (empty.dialect.name == "sqlite")
+    with reading(empty) as connection:
+        assert connection.execute(sa.select(subscriber.c.address, subscriber.c.language)).all() == [("a@b.c", "fr")]
+        assert connection.execute(sa.select(membership)).all() == [(1, 1, "pending", 5)]
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "target_metadata": metadata})
+        assert compare_metadata(context, metadata) == []
 
 
 def test_an_upgrade_that_fails_leaves_everything_as_it_was(
@@ -229,7 +248,7 @@ def test_an_upgrade_that_fails_leaves_everything_as_it_was(
     with reading(filled) as connection:
         columns = {column["name"] for column in sa.inspect(connection).get_columns("subscriber")}
         assert connection.execute(sa.select(subscriber.c.language)).scalars().all() == ["fr"]
-        assert connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "0001"
+        assert connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == HEAD
     assert columns == {column.name for column in subscriber.columns}
 
 
@@ -251,13 +270,13 @@ def test_sqlite_is_upgraded_by_itself_after_a_copy_which_is_named_to_the_user(
     upgrade(sqlite)
     fill(sqlite)
     later_program(tmp_path, monkeypatch)
-    (tmp_path / "var/newsletter.db.before-0002").write_text("of an upgrade that failed")
+    (tmp_path / "var/newsletter.db.before-9999").write_text("of an upgrade that failed")
     said: list[str] = []
     ensure_current(sqlite, said.append)
-    copy = tmp_path / "var/newsletter.db.before-0002.2"
-    assert said == [f"The database was upgraded from step 0001 to 0002. A copy from before: {copy}"]
+    copy = tmp_path / "var/newsletter.db.before-9999.2"
+    assert said == [f"The database was upgraded from step {HEAD} to 9999. A copy from before: {copy}"]
     with sqlite3.connect(copy) as before:
-        assert before.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert before.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
         assert before.execute("SELECT address, language FROM subscriber").fetchall() == [("a@b.c", "fr")]
     before.close()
     assert copy.stat().st_mode & 0o777 == 0o600
@@ -268,6 +287,6 @@ def test_postgresql_that_is_behind_is_refused_with_both_steps(
 ) -> None:
     upgrade(postgres)
     later_program(tmp_path, monkeypatch)
-    with pytest.raises(GuardRefused, match="is at step 0001, and this program needs step 0002") as refused:
+    with pytest.raises(GuardRefused, match=f"is at step {HEAD}, and this program needs step 9999") as refused:
         ensure_current(postgres, silence)
     assert re.search(r"newsletter db backup.*newsletter db upgrade", refused.value.hint)

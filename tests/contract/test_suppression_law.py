@@ -19,9 +19,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from newsletter.audience.model import Subscriber
 from newsletter.audience.people import Consent, ImportTerms, LiftedBy, Selection, SuppressionReason
+from newsletter.delivery.ledger import RunPlan
+from newsletter.delivery.names import RunName
 from newsletter.errors import GuardRefused
 from newsletter.store import tables
 from newsletter.store.audience import SqlAudience
+from newsletter.store.engine import writing
+from newsletter.store.freezing import freeze
+from newsletter.store.packing import unpack
 from newsletter.store.suppressions import erased_key
 
 START = dt.datetime(2026, 1, 7, tzinfo=dt.UTC)
@@ -353,10 +358,15 @@ class Law(RuleBasedStateMachine):
     def freeze(self, name: str) -> None:
         """Every member of a run is somebody who may be mailed, and everyone who may be is in it."""
         self.runs += 1
-        slot = ((START + dt.timedelta(days=self.runs)).date(), "")
-        frozen = self.store.freeze(name, slot, Selection((name,)), content_hash="", batch_size=2, now=self.now)
-        batches = range(1, -(-frozen.planned // 2) + 1)
-        members = [one.key for number in batches for one in self.store.batch_members(frozen.run_id, number)]
+        slot = (START + dt.timedelta(days=self.runs)).date()
+        plan = RunPlan(
+            RunName(name, str(slot)), slot, "", Selection((name,)), "", "", "disk", batch_size=2, deadline=self.now
+        )
+        with writing(self.database) as connection:
+            frozen, _uid = freeze(connection, plan, now=self.now)
+            of_run = sa.select(tables.batch.c.members).where(tables.batch.c.run_id == frozen.run_id)
+            ids = [one for packed in connection.scalars(of_run) for one in unpack(packed)]
+        members = [one.key for one in self.store.members(ids)]
         assert sorted(members) == [key for key in PEOPLE if self.model[key].eligible(name)]
 
     @invariant()

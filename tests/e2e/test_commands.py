@@ -144,7 +144,7 @@ class TestDryRun:
         assert (project.out / "index.html").is_file()
         assert project.run("send", SLOT, "--dry-run", "--json").json["findings"]["error"] == 1
 
-    def test_a_live_send_is_refused_by_this_version(self, project: Project) -> None:
+    def test_a_live_send_to_the_disk_is_refused(self, project: Project) -> None:
         ended = project.run("send", SLOT)
         assert ended.code == 5
         assert "--dry-run" in ended.err

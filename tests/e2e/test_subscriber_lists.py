@@ -98,8 +98,8 @@ def test_a_dry_run_warns_of_an_audience_that_changed_too_much_and_records_no_run
         assert connection.scalar(sa.text("SELECT count(*) FROM run")) == 0
         connection.execute(
             sa.text(
-                "INSERT INTO run (newsletter, issue_date, state, planned, created_at)"
-                " VALUES ('daily-buzz', '2026-01-06', 'finished', 20, 0)"
+                "INSERT INTO run (uid, newsletter, issue_date, state, batch_size, selection, planned, created_at,"
+                " deadline) VALUES ('u', 'daily-buzz', '2026-01-06', 'finished', 100, '{}', 20, 0, 0)"
             )
         )
     engine.dispose()

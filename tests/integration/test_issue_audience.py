@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from newsletter import wiring
 from newsletter.audience.model import Excluded, Exclusion
 from newsletter.audience.people import Selection, SuppressionReason
+from newsletter.delivery.ledger import RunPlan
+from newsletter.delivery.names import RunName
 from newsletter.errors import AudienceError, IssueError, UsageError
 from newsletter.pipeline.issue_audience import IssueAudience, audience_of, lists_of, refuse_unknown_lists
 from newsletter.pipeline.left_out_rows import LeftOutRows
@@ -26,7 +28,8 @@ from newsletter.pipeline.sync_subscribers import subscriber_files
 from newsletter.project_files import copy_project
 from newsletter.store import tables
 from newsletter.store.audience import SqlAudience
-from newsletter.store.engine import reading
+from newsletter.store.engine import reading, writing
+from newsletter.store.freezing import freeze
 
 NOW = dt.datetime(2026, 1, 7, 6, 30, tzinfo=dt.UTC)
 YES = "2025-11-03"
@@ -202,7 +205,10 @@ def test_looking_at_an_audience_plans_no_run(files: Files) -> None:
     assert files.audience().previous is None
     with reading(files.engine) as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(tables.run)) == 0
-    files.store.freeze(files.request.name, (NOW.date(), ""), DAILY, content_hash="", batch_size=10, now=NOW)
+    date = NOW.date()
+    plan = RunPlan(RunName(files.request.name, str(date)), date, "", DAILY, "", "", "disk", batch_size=10, deadline=NOW)
+    with writing(files.engine) as connection:
+        freeze(connection, plan, now=NOW)
     assert files.audience().previous == 1
 
 

@@ -25,7 +25,7 @@ VALUES = {
     "audience": ["audience.model", "audience.people"],
     "rendering": ["rendering.model", "rendering.letter"],
     "preflight": ["preflight.model"],
-    "delivery": ["delivery.model"],
+    "delivery": ["delivery.model", "delivery.states", "delivery.names", "delivery.ledger", "delivery.observing"],
     "settings": ["settings.model", "settings.loaded"],
     "pipeline": ["pipeline.model"],
 }
@@ -33,15 +33,26 @@ VALUES = {
 PROTOCOLS = ["audience.store", "delivery.provider", "delivery.ledger"]
 #: What rendering makes for providers: a letter's MIME segments, encoded once, and how a recipient's values fill them.
 SEGMENTS = ["rendering.mime"]
+#: How single values and header fields are written, for providers that put the message together themselves.
+WRITTEN = ["rendering.escaping", "rendering.headers", "rendering.holes"]
 
 _CORE = ["issue", "rendering", "preflight", "audience", "delivery", "settings", "errors"]
 #: How a cell of a CSV file is kept from being run.
 CELLS = ["audience.spreadsheets"]
-_ADAPTER = [*CELLS, *PROTOCOLS, *VALUES["delivery"], *VALUES["audience"], *VALUES["rendering"], *SEGMENTS, "errors"]
+_ADAPTER = [
+    *CELLS,
+    *PROTOCOLS,
+    *VALUES["delivery"],
+    *VALUES["audience"],
+    *VALUES["rendering"],
+    *SEGMENTS,
+    *WRITTEN,
+    "errors",
+]
 _SHOWN = [module for modules in VALUES.values() for module in modules]
 #: The settings as documents: as they are in force, as a schema, and what is wrong with them.
 _SHOWN += ["settings.show", "settings.schema", "settings.picture"]
-_DOOR = ["wiring", "pipeline", "project_files", "errors", *_SHOWN]
+_DOOR = ["wiring", "pipeline", "project_files", "logs", "metrics", "errors", *_SHOWN]
 
 #: What each room may import besides itself: whole rooms (`issue`) or single modules of one (`audience.model`).
 MAY_IMPORT: dict[str, list[str]] = {
@@ -56,8 +67,10 @@ MAY_IMPORT: dict[str, list[str]] = {
     "providers": _ADAPTER,
     "store": _ADAPTER,
     "pipeline": _CORE,
+    "logs": [*VALUES["delivery"], "errors"],
+    "metrics": [*VALUES["delivery"], "errors"],
     "schedule": ["pipeline", *VALUES["delivery"], "settings", "errors"],
-    "wiring": [*_CORE, "providers", "store", "pipeline", "schedule", "project_files"],
+    "wiring": [*_CORE, "providers", "store", "pipeline", "schedule", "project_files", "logs", "metrics"],
     "cli": [*_DOOR, "web", "worker"],  # it starts them
     "__main__": ["cli"],
     "web": _DOOR,

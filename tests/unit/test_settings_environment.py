@@ -10,6 +10,7 @@ import pytest
 from newsletter.errors import ConfigError, Problem
 from newsletter.settings.load import load_settings
 from newsletter.settings.loaded import Loaded
+from newsletter.settings.provider_model import SmtpProvider
 from newsletter.settings.show import shown_values
 
 CONFIG = """\
@@ -73,10 +74,10 @@ def test_a_secrets_variable_replaces_the_files_reference(tmp_path: Path) -> None
     (tmp_path / "other").write_text("from a file\n")
     loaded = load(tmp_path, NEWSLETTER__PROVIDERS__SMTP__PASSWORD__ENV="PW", PW="from the environment")
     smtp = loaded.settings.providers["smtp"]
-    assert smtp.kind == "smtp"
+    assert isinstance(smtp, SmtpProvider)
     assert smtp.password.resolve({"PW": "from the environment"}, tmp_path) == "from the environment"
     smtp = load(tmp_path, NEWSLETTER__PROVIDERS__SMTP__PASSWORD='{ file = "other" }').settings.providers["smtp"]
-    assert smtp.kind == "smtp"
+    assert isinstance(smtp, SmtpProvider)
     assert smtp.password.resolve({}, tmp_path) == "from a file"
 
 

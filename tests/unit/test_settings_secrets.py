@@ -18,6 +18,7 @@ from newsletter.errors import ConfigError, OutputError
 from newsletter.settings.load import load_settings
 from newsletter.settings.loaded import Loaded
 from newsletter.settings.masking import mask_broken_line, mask_database_url, mask_line, mask_url
+from newsletter.settings.provider_model import SendgridProvider, SmtpProvider
 from newsletter.settings.secret_key import HOW_TO_MAKE, LEAST_LENGTH, site_secret, site_secrets
 from newsletter.settings.show import format_problems, shown_values
 
@@ -132,12 +133,12 @@ def test_a_literal_secret_is_refused_with_the_way_to_write_it(tmp_path: Path) ->
 def test_a_secret_that_cannot_be_read_names_its_key_and_where_to_put_it(tmp_path: Path) -> None:
     loaded = load(tmp_path, FULL)
     sendgrid, smtp = loaded.settings.providers["sendgrid"], loaded.settings.providers["smtp"]
-    assert sendgrid.kind == "sendgrid"
+    assert isinstance(sendgrid, SendgridProvider)
     with pytest.raises(ConfigError, match=r"providers\.sendgrid\.api_key: .* SENDGRID_API_KEY is not set"):
         sendgrid.api_key.resolve({}, tmp_path)
     with pytest.raises(ConfigError, match=r"SENDGRID_API_KEY is empty"):
         sendgrid.api_key.resolve({"SENDGRID_API_KEY": ""}, tmp_path)
-    assert smtp.kind == "smtp"
+    assert isinstance(smtp, SmtpProvider)
     assert smtp.dkim is not None
     with pytest.raises(ConfigError, match=r"providers\.smtp\.dkim\.key: .*dkim\.pem cannot be read") as caught:
         smtp.dkim.private_key.resolve({}, tmp_path)

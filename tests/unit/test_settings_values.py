@@ -19,7 +19,14 @@ from newsletter.settings.addresses import (
     check_url,
     parse_mailbox,
 )
-from newsletter.settings.amounts import Rate, parse_duration, parse_optional_rate, parse_percent, parse_rate
+from newsletter.settings.amounts import (
+    Rate,
+    parse_duration,
+    parse_optional_rate,
+    parse_percent,
+    parse_rate,
+    parse_share,
+)
 from newsletter.settings.load import load_settings
 from newsletter.settings.model import Settings
 from newsletter.settings.moments import check_cron, parse_date, parse_time, parse_timezone
@@ -170,3 +177,9 @@ def test_the_only_newsletter_needs_no_name_and_several_do() -> None:
     with pytest.raises(UsageError) as caught:
         pick_newsletter(two, "daily_buz")
     assert caught.value.hint == "Did you mean `daily-buzz`?"
+
+
+def test_a_share_is_no_more_than_the_whole() -> None:
+    assert parse_share("100%") == 1
+    with pytest.raises(ValueError, match="at most"):
+        parse_share("100.5%")

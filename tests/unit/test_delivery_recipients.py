@@ -1,42 +1,19 @@
-"""Recipients, their links, and the batches they are cut into."""
+"""Recipients and their links."""
 
 from __future__ import annotations
 
 import base64
-import datetime as dt
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.audience.model import Member
-from newsletter.delivery.batching import RunName, batches, recipients
 from newsletter.delivery.links import LinkMaker, Purpose
-from newsletter.delivery.model import (
-    Accepted,
-    Batch,
-    Busy,
-    Limits,
-    Outcome,
-    Receipt,
-    Recipient,
-    Refused,
-    Tally,
-    Unknown,
-)
-from newsletter.delivery.send import UnbalancedReceipt, send_batches
-from newsletter.rendering.letter import Letterhead
-from newsletter.rendering.model import Holed, RenderedIssue, Variant
+from newsletter.delivery.model import Recipient
+from newsletter.delivery.names import RunName
+from newsletter.delivery.recipients import recipients
 
 RUN = RunName("daily-buzz", "2026-01-07")
-LETTERHEAD = Letterhead(
-    "Daily Buzz <buzz@news.example.com>",
-    "editor@example.com",
-    "daily-buzz.news.example.com",
-    "Daily Buzz",
-    "2026-01-07:daily-buzz:issue:daily-buzz",
-    dt.datetime(2026, 1, 7, 6, 30, tzinfo=dt.UTC),
-)
 
 
 def maker(*secrets: str, newsletter: str = "daily-buzz") -> LinkMaker:
@@ -117,15 +94,7 @@ class TestLinks:
         assert maker("new").subscriber_id(Purpose.UNSUBSCRIBE, old) is None
 
 
-class TestBatches:
-    @given(st.integers(0, 40), st.integers(1, 12), st.integers(1, 12))
-    def test_each_recipient_stands_in_one_batch_in_order(self, count: int, size: int, most: int) -> None:
-        members = recipients_of(count)
-        cut = list(batches(RUN, LETTERHEAD, members, size, Limits(recipients_per_call=most)))
-        assert [one for batch in cut for one in batch.recipients] == members
-        assert all(1 <= len(batch.recipients) <= min(size, most) for batch in cut)
-        assert [batch.number for batch in cut] == list(range(1, len(cut) + 1))
-
+class TestRecipients:
     def test_ids_and_message_ids_are_unique_and_stable(self) -> None:
         members = recipients_of(500)
         assert len({one.id for one in members}) == 500
@@ -135,65 +104,3 @@ class TestBatches:
     def test_a_variant_is_chosen_by_the_declared_fields(self) -> None:
         variants = [one.variant for one in recipients_of(2, ("language",))]
         assert variants == [(("language", ""),), (("language", "pt"),)]
-
-
-class TestSending:
-    def test_every_outcome_is_counted_and_progress_is_told(self) -> None:
-        kinds: list[Outcome] = [Accepted(), Refused("no such user"), Busy("later"), Unknown("no answer")]
-        provider = ScriptedProvider(kinds)
-        told: list[Tally] = []
-        tally = send_batches(
-            batches(RUN, LETTERHEAD, recipients_of(8), 3, provider.limits),
-            planned=8,
-            rendered=rendered,
-            provider=provider,
-            progress=told.append,
-        )
-        assert (tally.accepted, tally.rejected, tally.busy, tally.unknown) == (2, 2, 2, 2)
-        assert tally.reasons == {"no such user": 2, "later": 2, "no answer": 2}
-        assert [one.batches for one in told] == [1, 2, 3]
-
-    @pytest.mark.parametrize("wrong", [{}, {"stranger": Accepted()}])
-    def test_a_receipt_that_does_not_balance_is_not_believed(self, wrong: dict[str, Outcome]) -> None:
-        provider = ScriptedProvider([], answer=Receipt(wrong))
-        with pytest.raises(UnbalancedReceipt, match="1 recipients without an outcome"):
-            send_batches(
-                batches(RUN, LETTERHEAD, recipients_of(1), 3, provider.limits),
-                planned=1,
-                rendered=rendered,
-                provider=provider,
-            )
-
-
-def rendered(variant: Variant) -> RenderedIssue:
-    empty = Holed(("",), ())
-    return RenderedIssue("Subject", "", empty, empty, "0" * 64, variant)
-
-
-class ScriptedProvider:
-    """Answers with the outcomes it was given, in turn: faults that no real provider makes on demand."""
-
-    def __init__(self, outcomes: list[Outcome], answer: Receipt | None = None) -> None:
-        self._outcomes = outcomes
-        self._answer = answer
-        self._next = 0
-
-    @property
-    def name(self) -> str:
-        return "scripted"
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(recipients_per_call=100)
-
-    def submit(self, batch: Batch, rendered: object) -> Receipt:
-        if self._answer is not None:
-            return self._answer
-        outcomes = {}
-        for recipient in batch.recipients:
-            outcomes[recipient.id] = self._outcomes[self._next % len(self._outcomes)]
-            self._next += 1
-        return Receipt(outcomes)
-
-    def close(self) -> None:
-        """Nothing to let go of."""

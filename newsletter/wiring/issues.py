@@ -1,27 +1,21 @@
-"""Picks the concrete parts: which provider, which templates, which keys. Nothing else in the program does.
+"""An issue checked, previewed and run dry, with the parts that this takes.
 
-What only some commands need is imported where it is used: a command about people loads no templates, one about an
-issue's text no database.
+What only some commands need is imported where it is used: an issue's text takes no database.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from newsletter.errors import NothingToDo, shown
-from newsletter.project_files import Shipped, shipped
-from newsletter.settings.load import load_settings
+from newsletter.errors import shown
 from newsletter.settings.loaded import Loaded
-from newsletter.settings.secret_key import site_secrets
+from newsletter.wiring.parts import audience_store, signing_keys, template_roots
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from newsletter.delivery.provider import MailProvider
     from newsletter.issue.model import Issue
     from newsletter.pipeline.dry_run import DryRun
@@ -29,44 +23,6 @@ if TYPE_CHECKING:
     from newsletter.pipeline.prepare import Prepared
     from newsletter.pipeline.request import IssueRequest
     from newsletter.pipeline.sample_mail import SampleMail
-    from newsletter.store.audience import SqlAudience
-    from newsletter.store.upgrade import Upgraded
-
-
-def settings(path: Path) -> Loaded:
-    """config.toml with the process's environment on top. Raises ConfigError."""
-    return load_settings(path, os.environ)
-
-
-def template_roots(loaded: Loaded) -> tuple[Path, ...]:
-    """Where templates are looked up: in the project, then in the package."""
-    return (loaded.resolve(loaded.settings.paths.templates), shipped(Shipped.TEMPLATES))
-
-
-def database(loaded: Loaded) -> Engine:
-    """The database as it is, whatever its tables. Raises what `newsletter.store.failures` says."""
-    from newsletter.store.engine import open_engine
-
-    return open_engine(loaded.settings.database.url, loaded.folder)
-
-
-def audience_store(loaded: Loaded, say: Callable[[str], None] = lambda _: None) -> SqlAudience:
-    """The audience, its tables brought up to date (SQLite) or found up to date (PostgreSQL).
-
-    `say` hears of a backup copy that was made. Raises GuardRefused where `newsletter db upgrade` is needed.
-    """
-    from newsletter.store.audience import SqlAudience
-    from newsletter.store.erasure_key import erasure_key
-    from newsletter.store.upgrade import ensure_current
-
-    engine = database(loaded)
-    ensure_current(engine, say)
-    return SqlAudience(engine, erasure_key(engine))
-
-
-def signing_keys(loaded: Loaded) -> Sequence[str]:
-    """The keys that sign links, the present one first; made on first use where none is configured."""
-    return site_secrets(loaded, os.environ)
 
 
 def dry_run_provider(folder: Path, eml: int | None) -> MailProvider:
@@ -149,7 +105,7 @@ def one_mail(
 def branching_values(request: IssueRequest) -> Callable[[Issue], Iterator[Mapping[str, str]]]:
     """What the members of an issue's audience have in the fields that a template may branch on."""
 
-    from newsletter.delivery.batching import branching_fields
+    from newsletter.delivery.recipients import branching_fields
 
     def values(issue: Issue) -> Iterator[Mapping[str, str]]:
         with synced_audience(request, issue, lambda _: None) as audience:
@@ -171,24 +127,3 @@ def synced_audience(request: IssueRequest, issue: Issue, say: Callable[[str], No
         sync_before_sending(store, request.loaded, rows, now=dt.datetime.now(dt.UTC))
         refuse_unknown_lists(request, selection, store, rows)
         yield audience_of(request, selection, store, rows)
-
-
-def upgrade_database(loaded: Loaded) -> Upgraded:
-    """Brings the database's tables to what this program needs. Raises GuardRefused, TemporaryError or OutputError."""
-    from newsletter.store.upgrade import upgrade
-
-    return upgrade(database(loaded))
-
-
-def backup_database(loaded: Loaded, target: Path | None) -> Path:
-    """Writes a copy of the database, by default into `var/`; its path. Raises NothingToDo where there is no table."""
-    from newsletter.store.backup import backup, backup_into
-    from newsletter.store.upgrade import database_state
-
-    engine = database(loaded)
-    if database_state(engine).empty:
-        raise NothingToDo("the database is empty: there is nothing to back up")
-    if target is None:
-        return backup_into(engine, loaded.resolve(Path("var")), dt.datetime.now(dt.UTC))
-    backup(engine, target)
-    return target

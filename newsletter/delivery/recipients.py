@@ -1,27 +1,15 @@
-"""Turns an audience into recipients and cuts them into batches. Pure: the same audience gives the same batches."""
+"""Turns an audience into recipients. Pure: the same audience gives the same recipients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
 
 from newsletter.audience.model import Member
 from newsletter.delivery.links import LinkMaker
-from newsletter.delivery.model import Batch, Limits, Recipient
-from newsletter.rendering.letter import Letterhead, message_id
+from newsletter.delivery.model import Recipient
+from newsletter.delivery.names import RunName
+from newsletter.rendering.letter import message_id
 from newsletter.rendering.model import Variant
-
-
-@dataclass(frozen=True, slots=True)
-class RunName:
-    """Names one run: `daily-buzz/2026-01-07`, or `daily-buzz/2026-01-07.evening`."""
-
-    newsletter: str
-    slot: str
-
-    def __str__(self) -> str:
-        return f"{self.newsletter}/{self.slot}"
 
 
 def recipients(
@@ -56,15 +44,3 @@ def recipients(
 def branching_fields(member: Member) -> Mapping[str, str]:
     """What a template may branch on: the subscriber's attributes, language and time zone."""
     return {**member.attributes, "language": member.language, "timezone": member.timezone}
-
-
-def batches(
-    run: RunName, letterhead: Letterhead, members: Iterable[Recipient], batch_size: int, limits: Limits
-) -> Iterator[Batch]:
-    """`members` in batches of `batch_size`, or of what one call of the provider can carry, if that is less."""
-    size = min(batch_size, limits.recipients_per_call)
-    source = iter(members)
-    number = 0
-    while chunk := tuple(islice(source, size)):
-        number += 1
-        yield Batch(str(run), number, letterhead, chunk)

@@ -1,0 +1,151 @@
+"""`status`, `watch` and `history`: how runs stand."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from newsletter.cli import run_words
+from newsletter.cli.context import Globals, globals_of
+from newsletter.cli.options import JsonOption
+from newsletter.delivery.states import DeliveryState, RunState
+
+if TYPE_CHECKING:
+    from newsletter.delivery.ledger import Ledger, RunRecord
+    from newsletter.pipeline.run_report import RunReport
+
+#: Seconds to wait for a sender of a run that is planned.
+_WAITS_FOR_A_SENDER = 10.0
+
+OptionalRun = Annotated[
+    str | None,
+    typer.Argument(metavar="RUN", help="NEWSLETTER/DATE; without it the run that is being sent, else the last one."),
+]
+
+
+def status(context: typer.Context, run: OptionalRun = None, json: JsonOption = False) -> None:
+    """Show a run's balance sheet: what became of everybody in it, and what to do next.
+
+    Examples: newsletter status, newsletter status daily-buzz/2026-01-07 --json
+    """
+    options = globals_of(context, json=json)
+    from newsletter.pipeline.run_report import report  # not needed by --help
+
+    ledger, found = _run(options, run)
+    _print(options, report(ledger, found))
+
+
+def watch(
+    context: typer.Context,
+    run: OptionalRun = None,
+    every: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.1, help="How often to look.")] = 1.0,
+    json: JsonOption = False,
+) -> None:
+    """Look on while a run goes out, from any terminal; ends when nobody sends it any more. Ctrl-C stops looking only.
+
+    With --json one object a line whenever something changed, the last one as status prints it.
+
+    Examples: newsletter watch, newsletter watch daily-buzz/2026-01-07 --json
+    """
+    options = globals_of(context, json=json)
+    from newsletter.cli.send_progress import send_progress
+    from newsletter.pipeline.run_report import report, run_called  # not needed by --help
+
+    ledger, found = _run(options, run)
+
+    began = time.monotonic()
+
+    def goes_on(run: RunRecord) -> bool:
+        # paused or cancelled, it may have calls out yet; planned, it is about to be sent, or its process has died
+        return bool(run.sender) or (run.state is RunState.PLANNED and time.monotonic() - began < _WAITS_FOR_A_SENDER)
+
+    before, piped = None, not options.console.json and not sys.stderr.isatty()
+    with send_progress(options.console, str(found.name)) as progress:
+        # looked at twice: between a run's row and its sender's lock there is a moment
+        while goes_on(found) or goes_on(found := run_called(ledger, found.name)):
+            balance = ledger.balance(found.id)
+            if balance != before:
+                progress.on_balance(balance)
+                if piped:
+                    options.console.note(f"{found.name}  {found.state}  {run_words.counts(balance)}")
+            before = balance
+            time.sleep(every)
+            found = run_called(ledger, found.name)
+    _print(options, report(ledger, found))
+
+
+def history(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many at most.")] = 20,
+    json: JsonOption = False,
+) -> None:
+    """List the runs with their balance sheets, the latest first; with --json one object a line, their number last.
+
+    Examples: newsletter history, newsletter -n daily-buzz history --limit 5 --json
+    """
+    options = globals_of(context, json=json)
+    from newsletter import wiring
+    from newsletter.pipeline.run_report import counts_document, newsletter_named
+    from newsletter.pipeline.run_report import history as runs  # not needed by --help
+
+    loaded = options.settings()
+    chosen = newsletter_named(loaded, options.newsletter)
+    ledger, number = wiring.ledger(loaded, options.console.note), 0
+    for run, balance in runs(ledger, chosen, limit):
+        number += 1
+        began = run_words.moment(run.started_at or run.planned_at, run_words.zone_of(loaded, run))
+        options.console.say(f"{run.name}  {run.state:<9}  {began}  {run_words.counts(balance)}")
+        options.console.data(counts_document(run, balance))
+    if not number:
+        options.console.note("no run is recorded yet")
+    options.console.data({"count": number})
+
+
+def _run(options: Globals, named: str | None) -> tuple[Ledger, RunRecord]:
+    from newsletter import wiring
+    from newsletter.pipeline.run_report import latest_run, newsletter_named, run_called, run_name  # see status
+
+    loaded = options.settings()
+    name = None if named is None else run_name(loaded, options.newsletter, named, dt.datetime.now(dt.UTC))
+    chosen = newsletter_named(loaded, options.newsletter)
+    ledger = wiring.ledger(loaded, options.console.note)
+    return ledger, latest_run(ledger, chosen) if name is None else run_called(ledger, name)
+
+
+def _print(options: Globals, found: RunReport) -> None:
+    from newsletter.pipeline.run_report import status_document  # see status
+
+    if options.console.json:
+        options.console.data(status_document(found))
+        return
+    run, balance, console = found.run, found.balance, options.console
+    zone = run_words.zone_of(options.settings(), run)
+    by = f" by {run.sender}" if run.sender else ""
+    console.say(f"{run.name}  {run.state}{by}   {run.subject}")
+    console.say(f"  provider    {run.provider}")
+    console.say(
+        f"  begun       {run_words.moment(run.started_at, zone)}, deadline {run_words.moment(run.deadline, zone)}"
+    )
+    if run.ended_at:
+        took = f", after {run_words.duration(found.seconds)}" if found.seconds is not None else ""
+        console.say(f"  ended       {run_words.moment(run.ended_at, zone)}{took}")
+    console.say(f"  planned     {balance.planned:,}" + ("" if balance.balances else "  (the sheet does not balance!)"))
+    for state, number in sorted(balance.counts.items()):
+        if number:
+            # the whole run is `planned` above; these are those whose turn is still to come
+            word = "waiting" if state is DeliveryState.PLANNED else state.name.lower()
+            console.say(f"  {word:<11} {number:,}")
+    for mark, number in sorted(balance.marks.items()):
+        if number:
+            console.say(f"  {str(mark.name).lower():<11} {number:,}")
+    if found.excluded:
+        left_out = ", ".join(f"{number:,} {reason}" for reason, number in found.excluded.items())
+        console.say(f"  left out    {left_out}")
+    for line in run_words.grouped_words(found):
+        console.say(f"    {line}")
+    for line in run_words.next_steps(found):
+        console.say(f"  {line}")

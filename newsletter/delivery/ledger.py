@@ -1,0 +1,334 @@
+"""What delivery asks of the ledger, the place where runs are kept. `newsletter.store` implements it on two databases.
+
+`Ledger` is for planning, steering and looking; `RunLedger` is one run in the hands of one process that sends it, and
+the only way to get permission for a call.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from newsletter.audience.model import Member
+from newsletter.audience.people import Frozen, Selection
+from newsletter.delivery.model import Outcome
+from newsletter.delivery.names import RunName
+from newsletter.delivery.states import DeliveryState, Mark, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """All that a run is planned with. `deadline` is when nothing more is sent; `expected`, where it is given, is the
+    number of recipients that an operator confirmed."""
+
+    name: RunName
+    issue_date: dt.date
+    edition: str
+    selection: Selection
+    content_hash: str
+    subject: str
+    provider: str
+    batch_size: int
+    deadline: dt.datetime
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A run's balance sheet: how many recipients are in which state, and how many the provider reported on later."""
+
+    planned: int
+    counts: Mapping[DeliveryState, int]
+    marks: Mapping[Mark, int] = field(default_factory=dict)
+
+    def of(self, state: DeliveryState) -> int:
+        """How many are in `state`."""
+        return self.counts.get(state, 0)
+
+    @property
+    def remaining(self) -> int:
+        """Not yet decided, unknowns apart."""
+        return sum(map(self.of, (DeliveryState.PLANNED, DeliveryState.IN_FLIGHT, DeliveryState.RETRY_WAIT)))
+
+    @property
+    def balances(self) -> bool:
+        """Whether every planned recipient is in exactly one state."""
+        return self.planned == sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run as the ledger has it. `reason` says why it is paused; `sender` who has it in hand (host and process
+    number), '' where nobody has."""
+
+    id: int
+    name: RunName
+    issue_date: dt.date
+    edition: str
+    state: RunState
+    content_hash: str
+    subject: str
+    provider: str
+    batch_size: int
+    selection: Selection
+    planned_at: dt.datetime
+    deadline: dt.datetime
+    started_at: dt.datetime | None = None
+    ended_at: dt.datetime | None = None
+    reason: str = ""
+    sender: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Members whose state is `in_flight`, durably: for these, and only these, one call may be made.
+
+    `attempt` counts the batch's attempts from 1; `first_at` is when its first one began. `call_id` is the same for the
+    same attempt over the same members, and never for another: a provider's idempotency key.
+    """
+
+    batch: int
+    attempt: int
+    members: tuple[Member, ...]
+    call_id: str
+    first_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a claim: one outcome for each member, by `Member.id`.
+
+    `retry_at` is when those that are Busy may be tried again; None: never, they expire. `split`: nobody was taken
+    because of some recipient among them; the next calls over this batch are of half the size, until it is found alone.
+    `reference` is the provider's own id of the call.
+    """
+
+    claim: Claim
+    outcomes: Mapping[int, Outcome]
+    retry_at: dt.datetime | None = None
+    split: bool = False
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A call that a thread would make: for at most `size` members.
+
+    `admit` is asked, within the claiming transaction, how many of the members that stand first may be taken now, and
+    when the others may be; it decides by the limits of recipient domains and must be quick.
+    """
+
+    size: int
+    admit: Callable[[Sequence[Member]], Admission] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Which of the members asked about may be called for now, by their place; the others not before `others_at`."""
+
+    places: Sequence[int]
+    others_at: dt.datetime
+
+
+class Halt(StrEnum):
+    """Why the ledger gives no more claims, whoever asks."""
+
+    #: Somebody paused the run.
+    PAUSED = "paused"
+    #: Somebody cancelled it.
+    CANCELLED = "cancelled"
+    #: The deadline is over.
+    DEADLINE = "deadline"
+    #: Nothing is left to claim, now or later.
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The ledger's answer: a claim (or None) for each wish, in order; `halt` where there will be no more; else, where
+    a wish got None, `next_due` says when it is worth asking again (None: when a call in flight is reported)."""
+
+    claims: tuple[Claim | None, ...]
+    halt: Halt | None = None
+    next_due: dt.datetime | None = None
+
+
+class RunLost(Exception):
+    """Another process took the run over, because this one was silent for longer than its lease. What this one still
+    reports is kept as evidence; it must make no further call."""
+
+
+class RunLedger(Protocol):
+    """One run in the hands of this process. Used by one thread at a time."""
+
+    @property
+    def run(self) -> RunRecord:
+        """The run as it was when it was taken."""
+        ...
+
+    @property
+    def balance(self) -> Balance:
+        """The balance sheet, as of the last exchange; costs nothing."""
+        ...
+
+    def exchange(self, reports: Sequence[Report], wishes: Sequence[Wish], *, now: dt.datetime) -> Exchange:
+        """Writes down all `reports` and grants what it can of `wishes`, in one durable transaction.
+
+        Run state, deadline, suppressions and the hold on the run are checked in it. A claim whose transaction was
+        not certainly kept is never returned: the method may be called again with the same reports after any error,
+        and each report counts once. Raises RunLost (after keeping the reports as evidence), and what
+        `newsletter.store.failures` says.
+        """
+        ...
+
+    def may_call(self) -> bool:
+        """Whether the hold on the run certainly stands, for another call; asked right before each. Costs nothing."""
+        ...
+
+    def keep(self, *, now: dt.datetime) -> None:
+        """Renews the hold on the run; to be called every few seconds. Raises RunLost."""
+        ...
+
+    def pause(self, reason: str, *, now: dt.datetime) -> None:
+        """Stops the run for everybody, with the reason."""
+        ...
+
+    def close(self, *, now: dt.datetime) -> RunRecord:
+        """Lets go of the run, with all claims reported.
+
+        Expires what is left where the deadline is over; where nothing is left to send the run becomes held, finished
+        or expired. Returns it as it is then. May be called twice.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One recipient in one run: state, marks, the batch, attempts made so far, and the words kept of them."""
+
+    run: RunName
+    subscriber_id: int
+    address: str
+    state: DeliveryState
+    batch: int
+    attempts: int
+    marks: Mark = field(default_factory=lambda: Mark(0))
+    code: str = ""
+    reason: str = ""
+    at: dt.datetime | None = None
+
+
+class Settlement(StrEnum):
+    """An operator's word on unknown outcomes."""
+
+    ACCEPTED = "assume-accepted"
+    RESEND = "resend"
+    ABANDON = "abandon"
+
+
+class Ledger(Protocol):
+    """Runs and deliveries. Every method is one transaction: all of it is kept, or nothing."""
+
+    def plan(self, plan: RunPlan, *, now: dt.datetime) -> Frozen:
+        """Plans a run: its audience becomes frozen batches.
+
+        Raises GuardRefused where the run exists, where `expected` is another number than the audience has, and where
+        the journal knows a run of this name that the database does not: a restored database.
+        """
+        ...
+
+    def take(
+        self, run_id: int, *, resend_unknown: bool = False, limit: int | None = None, now: dt.datetime
+    ) -> RunLedger:
+        """Takes the run into this process's hands and makes it `sending`.
+
+        What a dead process left in flight, and what the journal says was claimed and the database does not know,
+        becomes unknown first (`resend_unknown`: then is tried again). `limit`: grants claims for so many members,
+        then pauses the run. Raises GuardRefused where a living process has it or it is over.
+        """
+        ...
+
+    def run(self, name: RunName) -> RunRecord | None:
+        """The run of this name."""
+        ...
+
+    def refuse_forgotten(self, name: RunName) -> None:
+        """Raises GuardRefused where the journal knows that mail of this run went out: a restored database.
+
+        To be asked where the database has no such run.
+        """
+        ...
+
+    def runs(self, newsletter: str | None = None, *, limit: int = 100) -> Sequence[RunRecord]:
+        """The runs, the latest first."""
+        ...
+
+    def unfinished(self) -> Sequence[RunRecord]:
+        """The runs that are not over."""
+        ...
+
+    def balance(self, run_id: int) -> Balance:
+        """The balance sheet as of now."""
+        ...
+
+    def excluded(self, run_id: int) -> Mapping[str, int]:
+        """How many were left out when the audience was frozen, by reason."""
+        ...
+
+    def delivery(self, run_id: int, key: str) -> Delivery | None:
+        """What became of the person with this address key; None where they are no member."""
+        ...
+
+    def deliveries_of(self, subscriber_id: int) -> Sequence[Delivery]:
+        """One person's deliveries in all runs, the latest first."""
+        ...
+
+    def deliveries(self, run_id: int, states: Sequence[DeliveryState]) -> Iterator[Delivery]:
+        """The deliveries in these states, by subscriber number; constant memory."""
+        ...
+
+    def reasons(self, run_id: int) -> Mapping[tuple[DeliveryState, str], int]:
+        """How often each of the provider's words was given, its code before them, of those that are kept."""
+        ...
+
+    def pause(self, run_id: int, reason: str, *, now: dt.datetime) -> bool:
+        """Stops a planned or sending run. False where it was paused already. GuardRefused where it is over."""
+        ...
+
+    def cancel(self, run_id: int, *, now: dt.datetime) -> Balance:
+        """Ends the run: what is planned or waits for another try is cancelled. Calls in flight still count.
+
+        GuardRefused where it is over.
+        """
+        ...
+
+    def settle(
+        self, run_id: int, settlement: Settlement, *, only: Sequence[int] | None = None, now: dt.datetime
+    ) -> int:
+        """Settles the unknown outcomes (`only`: of these subscribers) by an operator's word; says how many.
+
+        Recovers first what a dead process left in flight. Resending makes a held run `paused`, to be resumed.
+        """
+        ...
+
+    def retry(self, run_id: int, states: Sequence[DeliveryState], deadline: dt.datetime, *, now: dt.datetime) -> int:
+        """Opens rejected or expired deliveries for another try until `deadline`; the run becomes paused."""
+        ...
+
+    def evidence(self, run_id: int, subscriber_id: int, mark: Mark, *, now: dt.datetime) -> bool:
+        """Records what the provider reported of a delivery; settles it where it was unknown. False: nothing new.
+
+        Any order and any number of repetitions give the same result.
+        """
+        ...
+
+    def record_test(self, name: RunName, content_hash: str, addresses: Sequence[str], *, now: dt.datetime) -> None:
+        """Records that this content was sent as a test."""
+        ...
+
+    def last_test(self, name: RunName) -> tuple[str, dt.datetime, Sequence[str]] | None:
+        """(content hash, when, to whom) of the last test of this issue."""
+        ...

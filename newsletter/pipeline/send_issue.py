@@ -1,0 +1,238 @@
+"""The live send: an issue that is ready, its audience in numbers, and then the run, from its plan to its end."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from newsletter.audience.model import Exclusion, Member
+from newsletter.audience.people import Selection
+from newsletter.delivery import guards
+from newsletter.delivery.clock import Clock, SystemClock
+from newsletter.delivery.ledger import Ledger, RunLost, RunPlan, RunRecord
+from newsletter.delivery.model import Recipient
+from newsletter.delivery.observing import Observer
+from newsletter.delivery.pacing import Limiter
+from newsletter.delivery.provider import MailProvider
+from newsletter.delivery.send import SendTerms, send_run
+from newsletter.delivery.states import RunState
+from newsletter.errors import GuardRefused, TemporaryError
+from newsletter.pipeline.issue_audience import IssueAudience
+from newsletter.pipeline.onlookers import BalanceTeller, OnBalance, Onlookers
+from newsletter.pipeline.prepare import Prepared, letterhead_of
+from newsletter.pipeline.run_report import RunReport, report
+from newsletter.pipeline.sample_mail import links_of, recipients_of
+from newsletter.pipeline.slot_time import next_valid
+from newsletter.settings.model import Newsletter, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class SendTools:
+    """What a run is sent with. `secrets` sign the links, the present one first; `stop`, when it is set, ends the
+    sending after the calls that are out."""
+
+    ledger: Ledger
+    provider: MailProvider
+    limiter: Limiter
+    secrets: Sequence[str]
+    stop: threading.Event = field(default_factory=threading.Event)
+    observers: Sequence[Observer] = ()
+    on_balance: OnBalance = lambda _: None
+    clock: Clock = field(default_factory=SystemClock)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyToSend:
+    """An issue that passed every guard but the count, and what an operator wants to know before typing it.
+
+    `previous` is how many the last run went to; `deadline` when nothing more is sent; `rate` messages a second, None
+    for no limit; `at` when this was looked at.
+    """
+
+    prepared: Prepared
+    selection: Selection
+    planned: int
+    left_out: Mapping[Exclusion, int]
+    previous: int | None
+    deadline: dt.datetime
+    last_test: guards.LastTest | None
+    rate: float | None
+    at: dt.datetime
+
+    @property
+    def change(self) -> float | None:
+        """How much the audience changed since the last run, as a fraction."""
+        return guards.audience_change(self.previous, self.planned)
+
+    @property
+    def batches(self) -> int:
+        """In how many batches it goes."""
+        return -(-self.planned // self.prepared.newsletter.delivery.batch_size)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it takes at the rate that is set; None where there is no limit."""
+        return self.planned / self.rate if self.rate else None
+
+    @property
+    def too_many(self) -> int:
+        """How many the rate leaves no time for before the deadline."""
+        left = (self.deadline - self.at).total_seconds()
+        return max(0, self.planned - int(self.rate * left)) if self.rate else 0
+
+    @property
+    def command(self) -> str:
+        """What a script types to send it."""
+        request = self.prepared.request
+        several = f"-n {request.name} " if len(request.loaded.settings.newsletters) > 1 else ""
+        return f"newsletter {several}send {request.ref} --confirm {self.planned}"
+
+    def refuse_unconfirmed(self) -> None:
+        """Raises GuardRefused: nobody is there to type the count."""
+        guards.refuse_unconfirmed(self.planned, self.command)
+
+    def refuse_other_count(self, confirmed: int) -> None:
+        """Raises GuardRefused where the count that was typed is another one."""
+        guards.refuse_count(confirmed, self.planned, self.command)
+
+
+def refuse_issue(prepared: Prepared, ledger: Ledger, now: dt.datetime) -> guards.LastTest | None:
+    """The guards that look at the issue alone; the last test of it. Raises GuardRefused or ChecksFailed.
+
+    `now` is in the newsletter's zone.
+    """
+    newsletter, ref = prepared.newsletter, prepared.request.ref
+    last_test = ledger.last_test(prepared.run)
+    guards.refuse_untested(
+        prepared.rendered.content_hash, last_test, ref, required=newsletter.delivery.require_test, zone=now.tzinfo
+    )
+    guards.refuse_failed_checks([f"{one.id}: {one.message}" for one in prepared.failing()], ref)
+    run = ledger.run(prepared.run)
+    guards.refuse_known_run(run, ledger.balance(run.id) if run else None, now)
+    ledger.refuse_forgotten(prepared.run)
+    refuse_unbuilt(newsletter)
+    guards.refuse_insecure_links(prepared.publication.base_url)
+    return last_test
+
+
+def refuse_unbuilt(newsletter: Newsletter) -> None:
+    """Raises GuardRefused where the settings ask for what this version does not have: to ignore it would be worse."""
+    asked = {
+        'delivery.engine = "procrastinate"': newsletter.delivery.engine != "threads",
+        "schedule.require_approval = true": newsletter.schedule.require_approval,
+        "schedule.recipient_timezone = true": newsletter.schedule.recipient_timezone,
+    }
+    for key, is_asked in asked.items():
+        if is_asked:
+            raise GuardRefused(f"this version cannot do what {key} asks for", hint="Take that key out to send anyway.")
+
+
+def ready_to_send(
+    prepared: Prepared,
+    audience: IssueAudience,
+    last_test: guards.LastTest | None,
+    rate: float | None,
+    now: dt.datetime,
+) -> ReadyToSend:
+    """The guards that look at the audience and the clock. Raises GuardRefused. `now` is in the newsletter's zone."""
+    newsletter, left_out = prepared.newsletter, audience.left_out()
+    guards.refuse_empty_audience(audience.planned, sum(left_out.values()))
+    guards.refuse_audience_change(audience.previous, audience.planned, newsletter.delivery.max_audience_change)
+    deadline = next_deadline(newsletter.schedule, now)
+    guards.refuse_late(deadline, now)
+    return ReadyToSend(
+        prepared, audience.selection, audience.planned, left_out, audience.previous, deadline, last_test, rate, now
+    )
+
+
+def next_deadline(schedule: Schedule, now: dt.datetime) -> dt.datetime:
+    """The first `schedule.deadline` after `now`, in the newsletter's zone."""
+    today = now.astimezone(schedule.timezone).date()
+    for day in (today, today + dt.timedelta(days=1)):
+        deadline = next_valid(dt.datetime.combine(day, schedule.deadline), schedule.timezone)
+        if deadline > now:
+            return deadline
+    raise AssertionError("tomorrow's deadline is ahead")
+
+
+def send_issue(ready: ReadyToSend, tools: SendTools, *, confirmed: int, limit: int | None = None) -> RunReport:
+    """Plans the run and sends it; how it stands when this process lets go of it.
+
+    `confirmed` is the count that was typed; `limit` sends to so many and then pauses. Raises GuardRefused, with
+    nothing changed, where the count is another one; else what `send_run` raises.
+    """
+    prepared, now = ready.prepared, tools.clock.now()
+    ready.refuse_other_count(confirmed)
+    guards.refuse_late(ready.deadline, now)
+    plan = RunPlan(
+        name=prepared.run,
+        issue_date=prepared.issue.date,
+        edition=prepared.issue.edition,
+        selection=ready.selection,
+        content_hash=prepared.rendered.content_hash,
+        subject=prepared.rendered.subject,
+        provider=tools.provider.name,
+        batch_size=prepared.newsletter.delivery.batch_size,
+        deadline=ready.deadline,
+        expected=confirmed,
+    )
+    frozen = tools.ledger.plan(plan, now=now)
+    return send_planned(prepared, frozen.run_id, ready.deadline, tools, limit=limit)
+
+
+def send_planned(
+    prepared: Prepared, run_id: int, deadline: dt.datetime, tools: SendTools, *, limit: int | None = None
+) -> RunReport:
+    """Takes a run that is planned, interrupted or paused, and sends what is left of it."""
+    delivery = prepared.newsletter.delivery
+    taken = tools.ledger.take(
+        run_id, resend_unknown=delivery.on_unknown == "resend", limit=limit, now=tools.clock.now()
+    )
+    links = links_of(prepared, tools.secrets)
+
+    def recipients(members: Sequence[Member]) -> Sequence[Recipient]:
+        return list(recipients_of(prepared, members, links))
+
+    observers = [BalanceTeller(lambda: taken.balance, tools.on_balance), *tools.observers]
+    zone = prepared.newsletter.schedule.timezone
+    try:
+        result = send_run(
+            taken,
+            tools.provider,
+            recipients_of=recipients,
+            rendered=lambda variant: prepared.renderer.render(prepared.issue, variant),
+            letterhead=replace(letterhead_of(prepared), date=tools.clock.now().astimezone(zone)),
+            terms=terms_of(prepared.newsletter, deadline),
+            limiter=tools.limiter,
+            clock=tools.clock,
+            stop=tools.stop,
+            observer=Onlookers(observers),
+        )
+    except RunLost:
+        name = prepared.run
+        raise TemporaryError(
+            f"another process took {name} over while this one was held up; it goes on there",
+            hint=f"To look on: newsletter watch {name}",
+        ) from None
+    return report(tools.ledger, result.run)
+
+
+def terms_of(newsletter: Newsletter, deadline: dt.datetime) -> SendTerms:
+    """How the settings want a run to be sent."""
+    delivery = newsletter.delivery
+    return SendTerms(
+        batch_size=delivery.batch_size,
+        window=delivery.window,
+        concurrency=delivery.concurrency,
+        retry_for=delivery.retry_for,
+        deadline=deadline,
+        failure_rate=delivery.pause_on_failure_rate,
+        on_unknown=delivery.on_unknown,
+    )
+
+
+def is_interrupted(run: RunRecord) -> bool:
+    """Whether somebody stopped the sending, and not the run."""
+    return run.state in (RunState.SENDING, RunState.PLANNED)

@@ -1,0 +1,206 @@
+"""One HTTP exchange of the `sendgrid` package under one hard deadline, and how far it came.
+
+The package opens each connection through `urllib`, where a timeout counts from byte to byte, redirects are followed
+with the API key in hand, and proxies are taken from the environment. Here the deadline holds for connection, handshake,
+request and answer together (the system looks the host's name up in its own time; nothing is begun when that took too
+long); redirects are answers like all others; no proxy is used: what the environment names must not come to see the
+mail of everybody. Whether a byte of the request left is known at any time.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+import ssl
+import time
+import urllib.request
+from functools import partial
+from http.client import HTTPConnection, HTTPResponse
+from typing import Any
+
+import python_http_client
+
+#: Bytes of an answer that are read; the vendor's are of some hundred.
+MOST_ANSWER_BYTES = 1_000_000
+_CHUNK = 1 << 16
+
+
+class Exchange:
+    """One request under way, for at most `seconds`. `sent` says whether a byte of it may have left, `cut` whether the
+    server closed the connection before it had all of it."""
+
+    def __init__(self, seconds: float, tls: ssl.SSLContext) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._tls = tls
+        self._socket: socket.socket | None = None
+        self.sent = False
+        self.cut = False
+
+    def left(self) -> float:
+        """Seconds that are left. Raises TimeoutError where none are."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the time for this call is over")
+        return left
+
+    def connect(self, host: str, port: int, *, secure: bool) -> socket.socket:
+        """A connection to the host, its certificate verified where `secure`. Raises OSError."""
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        failure: OSError | None = None
+        for place, (family, kind, protocol, _, address) in enumerate(found):
+            connection = socket.socket(family, kind, protocol)
+            self._socket = connection
+            try:
+                # an address that does not answer leaves its share of the time to the others
+                connection.settimeout(self.left() / (len(found) - place))
+                connection.connect(address)
+                if secure:
+                    connection.settimeout(self.left())
+                    connection = self._socket = self._tls.wrap_socket(connection, server_hostname=host)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                connection.close()
+                failure = error
+            else:
+                return connection
+        raise failure or OSError(f"{host} has no address")
+
+    def close(self) -> None:
+        """Closes the connection, whatever state it is in."""
+        if self._socket is not None:
+            self._socket.close()
+
+
+class Client(python_http_client.Client):  # type: ignore[misc] # the package has no types
+    """The package's client, bound to one exchange. For one request: the package keeps headers from call to call."""
+
+    def __init__(self, exchange: Exchange, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._exchange = exchange
+
+    def _build_client(self, name: str | None = None) -> Client:
+        return Client(
+            self._exchange,
+            host=self.host,
+            version=self._version,
+            request_headers=self.request_headers,
+            url_path=[*self._url_path, name] if name else self._url_path,
+            append_slash=self.append_slash,
+            timeout=self.timeout,
+        )
+
+    def _make_request(self, _opener: object, request: urllib.request.Request, timeout: float | None = None) -> Any:
+        return super()._make_request(_opener_of(self._exchange), request, timeout=timeout)
+
+
+class _NoDebug(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno > logging.DEBUG
+
+
+_NO_DEBUG = _NoDebug()
+
+
+def silence_debug_log() -> None:
+    """Keeps the package from logging at DEBUG, where it prints the API key and the mail; whatever level is set."""
+    logging.getLogger(python_http_client.client.__name__).addFilter(_NO_DEBUG)
+
+
+def _opener_of(exchange: Exchange) -> urllib.request.OpenerDirector:
+    """An opener without redirects, proxies, cookies and logins."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        _Handler(exchange),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+class _Handler(urllib.request.AbstractHTTPHandler):
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__()
+        self._exchange = exchange
+
+    def http_open(self, request: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(partial(_Connection, exchange=self._exchange, secure=False), request)
+
+    def https_open(self, request: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(partial(_Connection, exchange=self._exchange, secure=True), request)
+
+    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+
+class _Connection(HTTPConnection):
+    def __init__(self, host: str, *, exchange: Exchange, secure: bool, timeout: float) -> None:
+        self.default_port = 443 if secure else 80
+        super().__init__(host, timeout=timeout)
+        self._exchange = exchange
+        self._secure = secure
+
+    def connect(self) -> None:
+        # what http.client asks of a socket, and no more
+        self.sock = _Wire(self._exchange.connect(self.host, self.port, secure=self._secure), self._exchange)
+
+
+class _Wire:
+    """The connection as http.client uses it. It stays open for the answer; `Exchange.close` closes it."""
+
+    def __init__(self, connection: socket.socket, exchange: Exchange) -> None:
+        self._socket = connection
+        self._exchange = exchange
+
+    def sendall(self, data: bytes) -> None:
+        """Writes it all. A server that hung up may have said why before: then the answer is still read."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                self._socket.settimeout(self._exchange.left())
+                self._exchange.sent = True
+                rest = rest[self._socket.send(rest[:_CHUNK]) :]
+        except (BrokenPipeError, ConnectionResetError):
+            self._exchange.cut = True
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """The answer, to be read."""
+        return io.BufferedReader(_Answer(self._socket, self._exchange))
+
+    def close(self) -> None:
+        """Nothing yet: see the class."""
+
+
+class _Answer(io.RawIOBase):
+    """What the server answers: in time, of a bounded size, and with a head that is complete.
+
+    http.client takes the end of the stream for the end of the head.
+    """
+
+    def __init__(self, connection: socket.socket, exchange: Exchange) -> None:
+        self._socket = connection
+        self._exchange = exchange
+        self._head: bytes | None = b""
+        self._room = MOST_ANSWER_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._socket.settimeout(self._exchange.left())
+        received = self._socket.recv_into(buffer)
+        self._room -= received
+        if self._room < 0:
+            raise OSError(f"the answer is over {MOST_ANSWER_BYTES} bytes")
+        if self._head is not None:
+            self._note_head(bytes(memoryview(buffer)[:received]))
+        return received
+
+    def _note_head(self, data: bytes) -> None:
+        assert self._head is not None
+        # an empty first read is http.client's to report: no answer at all
+        if not data and self._head:
+            raise ConnectionResetError("the connection ended within the head of the answer")
+        self._head += data
+        if b"\r\n\r\n" in self._head or b"\n\n" in self._head:
+            self._head = None

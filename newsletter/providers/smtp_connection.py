@@ -1,0 +1,236 @@
+"""One connection to an SMTP server, and the transactions on it (RFC 5321, RFC 2920).
+
+What is written and what is answered is followed octet by octet, because everything depends on the final dot: a
+connection lost before the whole of it was written has not sent the message, one lost after it may have. Where the
+server offers PIPELINING an envelope is one write, and the next message's envelope goes along with the final dot.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from newsletter.delivery.model import Busy, Outcome, Refused, Unknown
+from newsletter.delivery.provider import Blame, CallRefused
+from newsletter.providers.smtp_dialogue import Nonsense, Reply, Step, Verdict, read_content, read_envelope
+from newsletter.providers.smtp_outbox import Mail, Outbox
+from newsletter.providers.smtp_wire import DOT, Lost, Silent, Wire
+
+_CLOSING = 421
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """What the server offers, and how it was reached. `size`: the largest message in octets, None where it says none,
+    0 where it has no limit (RFC 1870)."""
+
+    pipelining: bool = False
+    size: int | None = None
+    tls: str = ""
+    login: str = ""
+
+
+class SmtpConnection:
+    """A connection that is logged in and ready for mail. Used by one thread at a time.
+
+    `finished` becomes true when it is of no further use, with the `reason`; `messages` is how many it may carry.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        offers: Offers,
+        *,
+        messages: int = 1000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.offers = offers
+        self.finished = False
+        self.reason = ""
+        self._wire = wire
+        self._left = messages
+        self._clock = clock
+        self._used_at = clock()
+        #: Whether the server still holds a transaction that came to nothing.
+        self._open = False
+
+    def deliver(self, outbox: Outbox) -> None:
+        """Sends what is in `outbox`, until it is empty or stopped, or this connection is finished.
+
+        No trouble with the network raises: it is decided what became of a message whose content was begun, and
+        whatever is not decided was certainly not sent.
+        """
+        ahead = False  # whether the envelope of the first mail went along with the last dot
+        while not self.finished and (mail := outbox.first()) is not None:
+            if not ahead and outbox.late:
+                outbox.stop(Busy("not tried: the call took too long", 0.0))
+                break
+            if self._too_big(mail):
+                size = f"the message has {mail.size:,} bytes, and the server takes {self.offers.size:,} at most"
+                outbox.stop(CallRefused(Blame.CONTENT, size))
+                break
+            try:
+                verdict = self._envelope(mail, ahead)
+            except Lost as lost:
+                self._end(str(lost))
+                break
+            if verdict.step is Step.CONTENT:
+                ahead = self._content(mail, outbox)
+            else:
+                ahead = False
+                self._conclude(verdict, outbox)
+        self._used_at = self._clock()
+
+    def ready(self, unasked: float) -> bool:
+        """Whether it still stands. The server is asked where it was idle for more than `unasked` seconds."""
+        if self.finished or self._wire.stirred():
+            return False
+        if self.idle() <= unasked:
+            return True
+        try:
+            self.command(b"RSET")
+        except Lost as lost:
+            self._end(str(lost))
+            return False
+        self._open = False
+        self._used_at = self._clock()
+        return True
+
+    def idle(self) -> float:
+        """Seconds since it was used."""
+        return self._clock() - self._used_at
+
+    def command(self, command: bytes) -> Reply:
+        """The answer to one command that is answered with 2yz. Raises Lost, also for every other answer."""
+        self._wire.write(command + b"\r\n")
+        reply = self._wire.reply()
+        if not reply.positive:
+            raise Lost(f"{command.decode()} was answered with {reply}")
+        return reply
+
+    def say_goodbye(self) -> None:
+        """Writes QUIT; `close` waits for the answer."""
+        self._wire.say_goodbye()
+
+    def close(self) -> None:
+        """Closes the connection, after the answer to QUIT unless it is lost. May be called twice."""
+        self.finished = True
+        self._wire.close()
+
+    def abort(self) -> None:
+        """Closes the connection at once, whatever it was doing."""
+        self._wire.lost = True
+        self.close()
+
+    def _envelope(self, mail: Mail, ahead: bool) -> Verdict:
+        """Writes the envelope, unless it went `ahead`, and reads what the server has to say to it. Raises Lost."""
+        commands = self._commands(mail)
+        pipelining = self.offers.pipelining
+        replies: list[Reply] = []
+        try:
+            if not ahead:
+                self._open_envelope(commands)
+            for command in commands:
+                if not pipelining:
+                    self._wire.write(command)
+                replies.append(self._wire.reply())
+                if replies[-1].code == _CLOSING or (not pipelining and replies[-1].code >= 300):
+                    break
+        except Lost as lost:
+            if all(reply.positive for reply in replies):
+                raise
+            self._end(str(lost))  # but what it said before counts
+        mail_reply, rcpt, data = [*replies, None, None][:3]
+        assert mail_reply is not None
+        return read_envelope(mail_reply, rcpt, data, mail.address)
+
+    def _open_envelope(self, commands: Sequence[bytes]) -> None:
+        """Ends the transaction that is open, if one is; writes the whole envelope, where it may. Raises Lost."""
+        if not self._wire.silent:
+            raise Lost("the server answers more than it is asked")
+        reset = [b"RSET\r\n"] if self._open else []
+        together = b"".join([*reset, *commands] if self.offers.pipelining else reset)
+        if together:
+            self._wire.write(together)
+        if reset and not (reply := self._wire.reply()).positive:
+            raise Lost(f"RSET was answered with {reply}")
+        self._open = False
+
+    def _conclude(self, verdict: Verdict, outbox: Outbox) -> None:
+        """Does what is left to do about a message whose content is not sent."""
+        if verdict.step is Step.CLOSE:
+            self._end(verdict.reason)
+        elif not self.finished:
+            self._open = verdict.step is not Step.NEXT
+            if verdict.step is Step.LONE_DOT:
+                self._end_content_for_nobody()
+        if verdict.stop is not None:
+            outbox.stop(verdict.stop)
+        elif verdict.outcome is not None:
+            outbox.decide(verdict.outcome)
+
+    def _end_content_for_nobody(self) -> None:
+        try:
+            self._wire.write(DOT)
+            if self._wire.reply(final=True).code == _CLOSING:
+                self._end("the server is closing")
+        except Lost as lost:
+            self._end(str(lost))
+
+    def _content(self, mail: Mail, outbox: Outbox) -> bool:
+        """Sends the content and decides what became of the message; whether the next envelope went along."""
+        if not self._wire.silent:
+            self._end("the server answered before it was asked")
+            return False
+        self._left -= 1
+        following = outbox.second() if self.offers.pipelining and self._left and not outbox.late else None
+        if following is not None and self._too_big(following):
+            following = None
+        tail = DOT if following is None else b"".join((DOT, *self._commands(following)))
+        try:
+            trouble = self._wire.write_message(mail.content, tail)
+        except Lost as lost:
+            self._end(str(lost))
+            outbox.decide(self._unsent(mail, lost))
+            return False
+        if trouble:
+            self._end(trouble)
+        outbox.decide(self._after_dot(mail, outbox))
+        if not self._left:
+            self.finished = True
+            self.reason = self.reason or "it carried as many messages as one connection may"
+        return following is not None
+
+    def _after_dot(self, mail: Mail, outbox: Outbox) -> Outcome:
+        try:
+            reply = self._wire.reply(final=True)
+            if reply.code == _CLOSING:
+                self._end(str(reply))
+            return read_content(reply, mail.address)
+        except (Lost, Nonsense) as lost:
+            self._end(str(lost))
+            if isinstance(lost, Silent):
+                # each of the others would wait as long, ten minutes a message, and be unknown in the end
+                outbox.stop(Busy(f"not tried: to the message before there was {lost}"))
+            return Unknown(f"after the whole message was sent: {lost}")
+
+    def _unsent(self, mail: Mail, lost: Lost) -> Outcome:
+        """What became of a message of which the final dot was not written. The server may have said why."""
+        reply = self._wire.last_words()
+        if reply is not None and reply.code >= 400:
+            outcome = read_content(reply, mail.address)
+            if isinstance(outcome, Busy | Refused):
+                return outcome
+        return Busy(f"before the whole message was sent: {lost}")
+
+    def _commands(self, mail: Mail) -> tuple[bytes, bytes, bytes]:
+        size = b"" if self.offers.size is None else b" SIZE=%d" % mail.size
+        return b"MAIL FROM:<%b>%b\r\n" % (mail.sender, size), b"RCPT TO:<%b>\r\n" % mail.recipient, b"DATA\r\n"
+
+    def _too_big(self, mail: Mail) -> bool:
+        return bool(self.offers.size) and mail.size > (self.offers.size or 0)
+
+    def _end(self, reason: str) -> None:
+        self.finished = self._wire.lost = True
+        self.reason = self.reason or reason

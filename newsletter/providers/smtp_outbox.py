@@ -1,0 +1,107 @@
+"""The messages of one call: made one ahead of the one being sent, and decided in their order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from newsletter.delivery.model import Batch, Busy, Outcome, Receipt, Recipient, Refused, Unknown
+from newsletter.delivery.provider import Blame, CallRefused
+from newsletter.errors import AudienceError, NewsletterError
+
+#: So many answers lost one after the other: the next would be too.
+_LOST_IN_A_ROW = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One message, ready to go: envelope sender and recipient as they stand on the wire, and the content in pieces,
+    `size` octets altogether, the last of which ends with CRLF."""
+
+    recipient_id: str
+    sender: bytes
+    recipient: bytes
+    content: tuple[bytes, ...]
+    size: int
+
+    @property
+    def address(self) -> str:
+        """The recipient's address."""
+        return self.recipient.decode("ascii")
+
+
+class Outbox:
+    """Gives out the mail of one batch and collects the outcomes. Used by one thread.
+
+    `seconds`: no message is begun later than that.
+    """
+
+    def __init__(self, batch: Batch, make: Callable[[Recipient], Mail], *, seconds: float = float("inf")) -> None:
+        self._ends_at = monotonic() + seconds
+        self._batch = batch
+        self._make = make
+        self._left = iter(batch.recipients)
+        self._made: deque[Mail] = deque()
+        self._outcomes: dict[str, Outcome] = {}
+        self._stopped: CallRefused | Busy | None = None
+        self._cannot_make: CallRefused | None = None
+        self._lost_in_a_row = 0
+        #: How many messages the server decided on, or did not answer for.
+        self.decided = 0
+
+    def first(self) -> Mail | None:
+        """The mail to be sent next; None where all are decided, or nothing more is to be sent."""
+        return None if self._stopped else self._at(0)
+
+    def second(self) -> Mail | None:
+        """The mail behind the first."""
+        return self._at(1)
+
+    @property
+    def late(self) -> bool:
+        """Whether the call took so long that nothing more is to be begun. Never before one message is decided: a call
+        that tries nobody would be made for ever."""
+        return self.decided > 0 and monotonic() >= self._ends_at
+
+    def decide(self, outcome: Outcome) -> None:
+        """Notes what became of the first mail; the second is then the first."""
+        self._outcomes[self._made.popleft().recipient_id] = outcome
+        self.decided += 1
+        self._lost_in_a_row = self._lost_in_a_row + 1 if isinstance(outcome, Unknown) else 0
+        if self._lost_in_a_row == _LOST_IN_A_ROW:
+            self.stop(Busy("not tried: the answers to the messages before were lost"))
+
+    def stop(self, why: CallRefused | Busy) -> None:
+        """Nothing more is to be sent: whoever is not decided is not tried."""
+        self._stopped = why
+
+    def receipt(self) -> Receipt:
+        """One outcome for everybody. Raises CallRefused where that is why nothing was sent, and nobody is decided."""
+        why = self._stopped or self._cannot_make
+        if isinstance(why, CallRefused):
+            if not self._outcomes:
+                raise why
+            # The next call meets the same refusal, with nobody before it.
+            why = Busy(str(why))
+        if why is not None:
+            for recipient in self._batch.recipients:
+                self._outcomes.setdefault(recipient.id, why)
+        return Receipt(self._outcomes)
+
+    def _at(self, place: int) -> Mail | None:
+        while len(self._made) <= place:
+            recipient = next(self._left, None)
+            if recipient is None:
+                return None
+            try:
+                self._made.append(self._make(recipient))
+            except AudienceError as error:
+                self._outcomes[recipient.id] = Refused(str(error))
+            except (NewsletterError, ValueError, KeyError) as error:
+                # It is nobody's fault but the issue's: the others would not fare better.
+                reason = str(error) if isinstance(error, NewsletterError) else f"no message can be made: {error!r}"
+                self._cannot_make = CallRefused(Blame.CONTENT, reason)
+                self._left = iter(())
+        return self._made[place]

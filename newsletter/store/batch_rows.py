@@ -1,0 +1,222 @@
+"""A batch as it is read, changed and written back; only where nobody else has changed it in between."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.delivery.states import CLAIMABLE, STATE_BITS, Change, DeliveryState, Mark, after
+from newsletter.store.packing import unpack
+from newsletter.store.state_bytes import STATES, number_in, pack_states, places_in, unpack_states
+from newsletter.store.tables import batch
+
+#: Batches read at a time where all of a run's are looked at.
+_ROWS_A_TIME = 200
+
+
+class Stale(Exception):
+    """Somebody else changed the batch since it was read; the transaction is to be undone and begun again."""
+
+
+@dataclass(slots=True, eq=False)
+class BatchRow:
+    """One batch. `moves` counts what `change` and `mark` did: (byte before, byte after) → how many members."""
+
+    run_id: int
+    number: int
+    ids: Sequence[int]
+    states: bytearray
+    attempts: int
+    claims: int
+    first_at: int | None
+    call_size: int | None
+    due_at: int | None
+    sender_id: int | None
+    kept: bytes
+    moves: Counter[tuple[int, int]] = field(default_factory=Counter)
+    #: what the row has besides the states, as it was read
+    _read: tuple[int | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._read = self._others()
+
+    def place(self, subscriber_id: int) -> int | None:
+        """The place of this member, from 0; None where they are none."""
+        found = bisect_left(self.ids, subscriber_id)
+        return found if found < len(self.ids) and self.ids[found] == subscriber_id else None
+
+    def state(self, place: int) -> DeliveryState:
+        """The state of the member at this place."""
+        found = STATES[self.states[place]]
+        assert found is not None
+        return found
+
+    def change(self, place: int, change: Change) -> DeliveryState:
+        """Changes one member's state and returns it. Raises ForbiddenChange."""
+        before = self.states[place]
+        state = after(self.state(place), change)
+        self._put(place, before, before & ~STATE_BITS | state)
+        return state
+
+    def mark(self, place: int, mark: Mark) -> None:
+        """Adds what a provider reported of one member."""
+        before = self.states[place]
+        self._put(place, before, before | mark)
+
+    def places(self, *wanted: DeliveryState) -> list[int]:
+        """The places of the members in one of these states."""
+        return places_in(self.states, wanted)
+
+    def number_in(self, state: DeliveryState) -> int:
+        """How many members are in `state`."""
+        return number_in(self.states, state)
+
+    @property
+    def claimable(self) -> bool:
+        """Whether anybody is left to be claimed, now or later."""
+        return any(map(self.number_in, CLAIMABLE))
+
+    def let_go(self, due_at: int) -> None:
+        """No process has it any more; what is left may be claimed from `due_at` on."""
+        self.sender_id = None
+        self.due_at = due_at if self.claimable else None
+
+    def copy(self) -> BatchRow:
+        """The same, to be changed by itself."""
+        other = BatchRow(
+            self.run_id,
+            self.number,
+            self.ids,
+            bytearray(self.states),
+            self.attempts,
+            self.claims,
+            self.first_at,
+            self.call_size,
+            self.due_at,
+            self.sender_id,
+            self.kept,
+        )
+        other._read = self._read
+        return other
+
+    def save(self, connection: sa.Connection) -> None:
+        """Writes it, if it was changed. Raises Stale where its states are not those that were read."""
+        states, others = pack_states(self.states), self._others()
+        if states == self.kept and others == self._read:
+            return
+        written = connection.execute(
+            _SAVE,
+            {
+                "of_run": self.run_id,
+                "of_number": self.number,
+                "read_states": self.kept,
+                "states": states,
+                "attempts": self.attempts,
+                "claims": self.claims,
+                "first_at": self.first_at,
+                "call_size": self.call_size,
+                "due_at": self.due_at,
+                "sender_id": self.sender_id,
+            },
+        )
+        if written.rowcount != 1:
+            raise Stale
+        self.kept, self._read = states, others
+
+    def _put(self, place: int, before: int, after: int) -> None:
+        if before != after:
+            self.states[place] = after
+            self.moves[before, after] += 1
+
+    def _others(self) -> tuple[int | None, ...]:
+        return self.attempts, self.claims, self.first_at, self.call_size, self.due_at, self.sender_id
+
+
+def read_batch(connection: sa.Connection, run_id: int, number: int) -> BatchRow | None:
+    """One batch."""
+    return next(read_batches(connection, run_id, batch.c.number == number), None)
+
+
+def read_batches(
+    connection: sa.Connection, run_id: int, *conditions: sa.ColumnElement[bool], limit: int | None = None
+) -> Iterator[BatchRow]:
+    """The batches that fulfil the conditions, those due first at the front; all at once."""
+    wanted = sa.select(*_COLUMNS).where(batch.c.run_id == run_id, *conditions)
+    wanted = wanted.order_by(batch.c.due_at, batch.c.number).limit(limit)
+    return map(_row, connection.execute(wanted).all())
+
+
+def due_batches(connection: sa.Connection, run_id: int, now: int, limit: int) -> list[BatchRow]:
+    """Those in which something may be claimed now, the longest due first."""
+    return list(map(_row, connection.execute(_DUE, {"of_run": run_id, "now": now, "most": limit}).all()))
+
+
+def walk_batches(connection: sa.Connection, run_id: int, *conditions: sa.ColumnElement[bool]) -> Iterator[BatchRow]:
+    """The batches that fulfil the conditions, by number; some hundred at a time, and each may be saved on the way."""
+    last = 0
+    while True:
+        wanted = sa.select(*_COLUMNS).where(batch.c.run_id == run_id, batch.c.number > last, *conditions)
+        rows = connection.execute(wanted.order_by(batch.c.number).limit(_ROWS_A_TIME)).all()
+        yield from map(_row, rows)
+        if len(rows) < _ROWS_A_TIME:
+            return
+        last = rows[-1].number
+
+
+def batch_of(connection: sa.Connection, run_id: int, subscriber_id: int) -> BatchRow | None:
+    """The batch that this person is a member of."""
+    found = connection.execute(_OF_PERSON, {"of_run": run_id, "id": subscriber_id}).first()
+    row = _row(found) if found else None
+    return row if row is not None and row.place(subscriber_id) is not None else None
+
+
+def _row(found: sa.Row[*tuple[Any, ...]]) -> BatchRow:
+    return BatchRow(
+        run_id=found.run_id,
+        number=found.number,
+        ids=unpack(found.members),
+        states=unpack_states(found.states, found.size),
+        attempts=found.attempts,
+        claims=found.claims,
+        first_at=found.first_at,
+        call_size=found.call_size,
+        due_at=found.due_at,
+        sender_id=found.sender_id,
+        kept=found.states,
+    )
+
+
+_WRITTEN = ("states", "attempts", "claims", "first_at", "call_size", "due_at", "sender_id")
+_COLUMNS: tuple[sa.Column[Any], ...] = (
+    batch.c.run_id,
+    batch.c.number,
+    batch.c.members,
+    batch.c.size,
+    batch.c.states,
+    batch.c.attempts,
+    batch.c.claims,
+    batch.c.first_at,
+    batch.c.call_size,
+    batch.c.due_at,
+    batch.c.sender_id,
+)
+_RUN = batch.c.run_id == sa.bindparam("of_run")
+_SAVE = (
+    sa.update(batch)
+    .where(_RUN, batch.c.number == sa.bindparam("of_number"), batch.c.states == sa.bindparam("read_states"))
+    .values({name: sa.bindparam(name) for name in _WRITTEN})
+)
+_DUE = (
+    sa.select(*_COLUMNS)
+    .where(_RUN, batch.c.due_at <= sa.bindparam("now"))
+    .order_by(batch.c.due_at, batch.c.number)
+    .limit(sa.bindparam("most"))
+)
+_OF_PERSON = (
+    sa.select(*_COLUMNS).where(_RUN, batch.c.first_id <= sa.bindparam("id")).order_by(batch.c.first_id.desc()).limit(1)
+)

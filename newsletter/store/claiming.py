@@ -1,0 +1,178 @@
+"""Granting claims: whoever is left of a batch, may be mailed at this moment and is admitted becomes in flight."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.audience.model import Member
+from newsletter.delivery.ledger import Claim, Wish
+from newsletter.delivery.states import Change
+from newsletter.store.in_hand import InHand
+from newsletter.store.journal import Claimed
+from newsletter.store.person_rows import moment, unpacked_attributes
+from newsletter.store.selecting import ELIGIBLE, wanted_ids
+from newsletter.store.turn import Turn
+
+#: Batches in which a wish looks for somebody whom the limits of recipient domains admit.
+_BATCHES_A_WISH = 8
+#: How often it asks within one batch.
+_QUESTIONS_A_BATCH = 5
+#: Batches that a wish looks at in any case: everybody may have left.
+_LOOKS_A_WISH = 32
+
+#: What a wish may see: (batch, attempt, first member) → the call's own name.
+CallId = Callable[[int, int, int], str]
+
+
+class Claiming:
+    """The wishes of one exchange. `standing` is the statement of `selecting.standing_members`; `allowance` is how many
+    members may be claimed yet (None: all)."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        standing: sa.Select[*tuple[Any, ...]],
+        call_id: CallId,
+        allowance: int | None,
+        wishes: Sequence[Wish],
+    ) -> None:
+        self.allowance = allowance
+        #: when somebody may be admitted who was not
+        self.others_at: list[dt.datetime] = []
+        self._turn = turn
+        self._standing = standing
+        self._call_id = call_id
+        # how many are looked up at once
+        self._ahead = sum(wish.size for wish in wishes)
+        self._looked_up: dict[int, Member | None] = {}
+        self._some = len(wishes) * (_BATCHES_A_WISH if any(wish.admit for wish in wishes) else 1)
+        self._due: Iterator[InHand] = iter(())
+
+    def grant(self, wish: Wish) -> Claim | None:
+        """The claim, or None where nothing can be claimed now."""
+        waiting = 0
+        for _ in range(_LOOKS_A_WISH):
+            if waiting == _BATCHES_A_WISH or (one := self._ready() or self._next_due()) is None:
+                return None
+            if claim := self._claim(one, wish):
+                return claim
+            waiting += one.next_at() is not None
+        return None
+
+    def _next_due(self) -> InHand | None:
+        one = next(self._due, None)
+        if one is None:
+            self._due = self._turn.due(self._some)
+            one = next(self._due, None)
+        return one
+
+    def _ready(self) -> InHand | None:
+        """A batch in hand of which something may be claimed now, the first one first."""
+        for number in self._turn.numbers():
+            one = self._turn.look(number)
+            if one is not None and (at := one.next_at()) is not None and at <= self._turn.now:
+                return self._turn.batch(number)
+        return None
+
+    def _claim(self, one: InHand, wish: Wish) -> Claim | None:
+        another, places = one.candidates(self._turn.now)
+        taken, passed_over, rest = self._take(one, places, self._most(one, wish), wish)
+        if not taken:
+            # nobody of it may be called for now; of those who were not asked about some may
+            later = max(self.others_at[-1:], default=self._turn.now) if not rest else self._turn.now
+            one.schedule.admit_at = later
+            if another:
+                one.schedule.retry_at = max(one.schedule.retry_at, later)
+                one.schedule.behind = passed_over
+            else:
+                one.schedule.pending = rest + passed_over
+            return None
+        if another:
+            self._turn.close(one.row.number, one.row.attempts)
+            left = sorted(place for members in (taken, passed_over, rest) for place in members)
+            self._turn.attempts.append(one.begin_attempt(left, self._turn.now))
+            one.schedule.behind = []
+        one.schedule.pending = rest + passed_over
+        one.schedule.admit_at = self.others_at[-1] if passed_over and not rest else self._turn.now
+        for place in taken:
+            one.row.change(place, Change.CLAIM)
+        return self._handed(one, sorted(taken))
+
+    def _most(self, one: InHand, wish: Wish) -> int:
+        limits = (wish.size, one.row.call_size, self.allowance)
+        return min(limit for limit in limits if limit is not None)
+
+    def _take(
+        self, one: InHand, places: Sequence[int], most: int, wish: Wish
+    ) -> tuple[list[int], list[int], list[int]]:
+        """Of these places: those to claim now, those who are not admitted, and those not asked about."""
+        taken: list[int] = []
+        passed_over: list[int] = []
+        start = questions = 0
+        while len(taken) < most and start < len(places) and questions < _QUESTIONS_A_BATCH:
+            some = places[start : start + most - len(taken)]
+            start += len(some)
+            here = self._may_be_mailed(one, some, places[start : start + self._ahead])
+            if wish.admit is None or not here:
+                taken += here
+                continue
+            questions += 1
+            answer = wish.admit([self._member(one, place) for place in here])
+            admitted = {here[number] for number in answer.places}
+            taken += [place for place in here if place in admitted]
+            if len(admitted) < len(here):
+                passed_over += [place for place in here if place not in admitted]
+                self.others_at.append(answer.others_at)
+        return taken, passed_over, list(places[start:])
+
+    def _may_be_mailed(self, one: InHand, places: Sequence[int], following: Sequence[int]) -> list[int]:
+        """Those of `places` who still may be mailed; the others are suppressed from here on."""
+        ids = one.row.ids
+        if any(ids[place] not in self._looked_up for place in places):
+            self._look_up([ids[place] for place in (*places, *following)])
+        good = []
+        for place in places:
+            if self._looked_up[ids[place]] is None:
+                one.row.change(place, Change.SUPPRESS)
+            else:
+                good.append(place)
+        return good
+
+    def _look_up(self, ids: Sequence[int]) -> None:
+        """Whoever left, was suppressed or was erased before this transaction is seen here."""
+        connection = self._turn.connection
+        wanted = [one for one in ids if one not in self._looked_up]
+        self._looked_up |= dict.fromkeys(wanted)
+        for row in connection.execute(self._standing, wanted_ids(connection.dialect.name, wanted)):
+            standing, number, key, address, name, language, timezone, attributes = row
+            # of the standings on several lists the best one counts
+            if standing == ELIGIBLE:
+                member = Member(number, key, address, name, language, timezone, unpacked_attributes(attributes))
+                self._looked_up[number] = member
+
+    def _member(self, one: InHand, place: int) -> Member:
+        member = self._looked_up[one.row.ids[place]]
+        assert member is not None
+        return member
+
+    def _handed(self, one: InHand, places: Sequence[int]) -> Claim:
+        row = one.row
+        members = tuple(self._member(one, place) for place in places)
+        if self.allowance is not None:
+            self.allowance -= len(members)
+        assert row.first_at is not None
+        row.claims += 1
+        self._turn.claimed.append(Claimed(row.number, row.attempts, row.claims, places))
+        claim = Claim(
+            batch=row.number,
+            attempt=row.attempts,
+            members=members,
+            call_id=self._call_id(row.number, row.attempts, members[0].id),
+            first_at=moment(row.first_at),
+        )
+        self._turn.claims.append(claim)
+        return claim

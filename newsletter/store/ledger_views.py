@@ -1,0 +1,95 @@
+"""Looking at runs and deliveries, without changing anything: the part of the ledger that `status` and `history` use."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from newsletter.delivery.ledger import Balance, Delivery, RunRecord
+from newsletter.delivery.names import RunName
+from newsletter.delivery.states import OVER, DeliveryState
+from newsletter.store import deliveries
+from newsletter.store.engine import reading
+from newsletter.store.person_rows import moment
+from newsletter.store.run_rows import balance_of, count_members, read_run, record
+from newsletter.store.senders import Senders
+from newsletter.store.tables import run, run_exclusion, test_send
+
+
+class LedgerViews:
+    """The reading half of `SqlLedger`; each method sees one state of the database."""
+
+    def __init__(self, engine: sa.Engine, senders: Senders) -> None:
+        self._engine = engine
+        self._senders = senders
+
+    def run(self, name: RunName) -> RunRecord | None:
+        """See `Ledger`."""
+        date, _, edition = name.slot.partition(".")
+        found = self._records(
+            sa.select(run).where(
+                run.c.newsletter == name.newsletter, run.c.issue_date == date, run.c.edition == edition
+            )
+        )
+        return found[0] if found else None
+
+    def runs(self, newsletter: str | None = None, *, limit: int = 100) -> Sequence[RunRecord]:
+        """See `Ledger`."""
+        wanted = sa.select(run).order_by(run.c.id.desc()).limit(limit)
+        return self._records(wanted if newsletter is None else wanted.where(run.c.newsletter == newsletter))
+
+    def unfinished(self) -> Sequence[RunRecord]:
+        """See `Ledger`; with those that were cancelled while calls were under way, until these are settled."""
+        open_yet = sa.or_(run.c.state.not_in(sorted(OVER)), run.c.sender_id.is_not(None))
+        return self._records(sa.select(run).where(open_yet).order_by(run.c.id.desc()))
+
+    def balance(self, run_id: int) -> Balance:
+        """See `Ledger`."""
+        with reading(self._engine) as connection:
+            return balance_of(read_run(connection, run_id).planned, count_members(connection, run_id))
+
+    def excluded(self, run_id: int) -> Mapping[str, int]:
+        """See `Ledger`."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(
+                sa.select(run_exclusion.c.reason, run_exclusion.c.count)
+                .where(run_exclusion.c.run_id == run_id)
+                .order_by(run_exclusion.c.reason)
+            )
+            return {str(reason): int(number) for reason, number in rows}
+
+    def delivery(self, run_id: int, key: str) -> Delivery | None:
+        """See `Ledger`."""
+        with reading(self._engine) as connection:
+            return deliveries.delivery(connection, read_run(connection, run_id), key)
+
+    def deliveries_of(self, subscriber_id: int) -> Sequence[Delivery]:
+        """See `Ledger`."""
+        with reading(self._engine) as connection:
+            return deliveries.deliveries_of(connection, subscriber_id)
+
+    def deliveries(self, run_id: int, states: Sequence[DeliveryState]) -> Iterator[Delivery]:
+        """See `Ledger`. Holds its transaction until it is exhausted or closed."""
+        with reading(self._engine) as connection:
+            yield from deliveries.deliveries(connection, read_run(connection, run_id), states)
+
+    def reasons(self, run_id: int) -> Mapping[tuple[DeliveryState, str], int]:
+        """See `Ledger`."""
+        with reading(self._engine) as connection:
+            return deliveries.reasons(connection, run_id)
+
+    def last_test(self, name: RunName) -> tuple[str, dt.datetime, Sequence[str]] | None:
+        """See `Ledger`."""
+        wanted = sa.select(test_send).where(test_send.c.newsletter == name.newsletter, test_send.c.slot == name.slot)
+        with reading(self._engine) as connection:
+            row = connection.execute(wanted.order_by(test_send.c.id.desc()).limit(1)).one_or_none()
+        return (row.content_hash, moment(row.at), tuple(json.loads(row.addresses))) if row else None
+
+    def _records(self, wanted: sa.Select[tuple[object, ...]]) -> Sequence[RunRecord]:
+        with reading(self._engine) as connection:
+            now = dt.datetime.now(dt.UTC)
+            rows = connection.execute(wanted).all()
+            return [record(row, self._senders.living(connection, row.sender_id, now)) for row in rows]

@@ -1,0 +1,280 @@
+"""One run in the hands of this process: `RunLedger` on a database.
+
+What is in hand is kept in memory, so that the next window of a batch needs no reading; a batch is written only where
+it still is what was read, and after any error the database is asked again.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from newsletter.delivery.ledger import Balance, Claim, Exchange, Halt, Report, RunLost, RunRecord, Wish
+from newsletter.delivery.model import Accepted
+from newsletter.delivery.states import RunState
+from newsletter.errors import TemporaryError
+from newsletter.store.attempts import add_reference, give_reason
+from newsletter.store.batch_rows import Stale, read_batch
+from newsletter.store.claiming import Claiming
+from newsletter.store.delivery_notes import clean, drop_notes, keep_notes
+from newsletter.store.engine import reading, writing
+from newsletter.store.journal import Entry, Event, Journal
+from newsletter.store.person_rows import moment, seconds
+from newsletter.store.recovery import let_go_of
+from newsletter.store.reporting import Applied, apply_report
+from newsletter.store.run_rows import (
+    RunRow,
+    balance_of,
+    change_run,
+    count_members,
+    read_run,
+    record,
+    settle_run,
+    share_run,
+)
+from newsletter.store.selecting import standing_members
+from newsletter.store.senders import Sender, Senders
+from newsletter.store.settling import expire_run, pause_run
+from newsletter.store.tables import batch
+from newsletter.store.turn import Hands, Turn, handed_out
+
+#: How often a transaction is begun anew because others changed the same batches.
+_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What handles of one ledger share."""
+
+    engine: sa.Engine
+    senders: Senders
+    journal: Journal
+
+
+class SqlRunLedger:
+    """`RunLedger`; `SqlLedger.take` makes it."""
+
+    def __init__(self, tools: Tools, row: RunRow, sender: Sender, counts: Counter[int], limit: int | None) -> None:
+        self._tools = tools
+        self._sender = sender
+        self._record = record(row, "this process")
+        self._uid = row.uid
+        self._planned = row.planned
+        self._hands = Hands(row.id, sender.id, counts)
+        self._limit = self._allowance = limit
+        self._standing = standing_members(tools.engine.dialect.name, self._record.selection)
+        self._closed = False
+
+    @property
+    def run(self) -> RunRecord:
+        """See `RunLedger`."""
+        return self._record
+
+    @property
+    def balance(self) -> Balance:
+        """See `RunLedger`. What others write (events, a cancellation) is in it when the run is closed."""
+        return balance_of(self._planned, {byte: number for byte, number in self._hands.counts.items() if number})
+
+    def exchange(self, reports: Sequence[Report], wishes: Sequence[Wish], *, now: dt.datetime) -> Exchange:
+        """See `RunLedger`."""
+        for _ in range(_TRIES):
+            try:
+                return self._exchange(reports, wishes, now)
+            except Stale:
+                self._hands.outdated = True
+        raise TemporaryError("others change the same deliveries all the time", hint="Run the same command again.")
+
+    def may_call(self) -> bool:
+        """See `RunLedger`."""
+        return not self._closed and self._sender.may_call()
+
+    def keep(self, *, now: dt.datetime) -> None:
+        """See `RunLedger`."""
+        with writing(self._tools.engine) as connection:
+            kept = self._tools.senders.renew(connection, self._sender, self._record.id, now)
+        if not kept:
+            raise RunLost
+
+    def pause(self, reason: str, *, now: dt.datetime) -> None:  # noqa: ARG002 - the Protocol's; a pause has no time
+        """See `RunLedger`."""
+        with writing(self._tools.engine) as connection:
+            row = read_run(connection, self._record.id, hold=True)
+            if row.state in {RunState.PLANNED, RunState.SENDING}:
+                pause_run(connection, row, reason)
+
+    def close(self, *, now: dt.datetime) -> RunRecord:
+        """See `RunLedger`. A claim that was given out and never reported becomes unknown."""
+        run_id = self._record.id
+        if self._closed:
+            with reading(self._tools.engine) as connection:
+                row = read_run(connection, run_id)
+                return record(row, self._tools.senders.living(connection, row.sender_id, now))
+        with writing(self._tools.engine) as connection:
+            row = read_run(connection, run_id, hold=True)
+            if row.sender_id == self._sender.id:
+                let_go_of(connection, row, self._sender.id, self._hands.handed, now)
+                if seconds(now) >= row.deadline and row.state != RunState.CANCELLED:
+                    expire_run(connection, run_id)
+                row = settle_run(connection, change_run(connection, run_id, sender_id=None), now)
+            self._tools.senders.end(connection, self._sender.id, now)
+            said = record(row, self._tools.senders.living(connection, row.sender_id, now))
+            counts = count_members(connection, run_id)
+        self._hands.counts = counts
+        self._closed = True
+        self._sender.lock.release()
+        if said.ended_at is not None:
+            self._tools.journal.append([Entry(str(said.name), self._uid, Event.ENDED, now)])
+        return said
+
+    def _exchange(self, reports: Sequence[Report], wishes: Sequence[Wish], now: dt.datetime) -> Exchange:
+        hands, run_id = self._hands, self._record.id
+        # where it may pause the run, it holds it alone from the first: see `SqlLedger.evidence`
+        alone = self._allowance == 0 and bool(wishes)
+        with writing(self._tools.engine) as connection:
+            row = read_run(connection, run_id, hold=True) if alone else share_run(connection, run_id)
+            lost = row.sender_id != self._sender.id
+            if not lost:
+                turn, answer, allowance = self._turn(connection, row, reports, wishes, now)
+                # from here on it may be kept, or not
+                hands.lost_track = True
+        if lost:
+            self._evidence(reports, now)
+            raise RunLost
+        # It is kept, and no call was made yet. Before one is, it stands in the journal too; else the claims are given
+        # to nobody.
+        name = str(self._record.name)
+        if turn.claimed:
+            # one fsync an attempt: a further window of it is written, and lasts through everything but a power cut
+            entry = Entry(name, self._uid, Event.CLAIMED, now, tuple(turn.claimed))
+            self._tools.journal.append([entry], sync=bool(turn.attempts))
+        turn.kept()
+        self._allowance = allowance
+        for report in reports:
+            self._reported(report)
+        for which, members in handed_out(turn.claims).items():
+            hands.handed.setdefault(which, set()).update(members)
+        return answer
+
+    def _turn(
+        self,
+        connection: sa.Connection,
+        row: RunRow,
+        reports: Sequence[Report],
+        wishes: Sequence[Wish],
+        now: dt.datetime,
+    ) -> tuple[Turn, Exchange, int | None]:
+        turn = Turn(connection, self._hands, now)
+        for report in reports:
+            self._report(turn, report, row)
+        claims: list[Claim | None] = [None] * len(wishes)
+        halt = self._halt(row, now)
+        claiming = Claiming(turn, self._standing, self._call_id, self._allowance, wishes)
+        if halt is None:
+            for number, wish in enumerate(wishes):
+                if claiming.allowance is None or claiming.allowance > 0:
+                    claims[number] = claiming.grant(wish)
+        turn.finish()
+        next_due = None
+        if halt is None and None in claims:
+            next_due = self._next_due(turn)
+            if next_due is None and not turn.in_flight():
+                halt = Halt.DONE
+            elif self._allowance == 0 and (next_due is not None or self._someone_left(turn)):
+                pause_run(connection, row, f"the limit of {self._limit:,} is reached")
+                halt = Halt.PAUSED
+            elif next_due is not None and next_due <= now and claiming.others_at:
+                next_due = max(now, min(claiming.others_at))
+        if self._sender.needs_renewal():
+            self._tools.senders.renew(connection, self._sender, row.id, now)
+        return turn, Exchange(tuple(claims), halt, None if halt else next_due), claiming.allowance
+
+    def _report(self, turn: Turn, report: Report, row: RunRow) -> None:
+        one = turn.batch(report.claim.batch)
+        plan, attempt = one.schedule, report.claim.attempt
+        applied = apply_report(turn.connection, one.row, report, cancelled=row.state == RunState.CANCELLED)
+        if not applied.changed:
+            return
+        if applied.again:
+            plan.retry_at = max(plan.retry_at, report.retry_at or turn.now)
+        one.row.call_size = call_size(one.row.call_size, len(one.row.ids), report)
+        whole = plan.attempt == attempt and plan.covered == len(report.outcomes)
+        self._words(turn.connection, report, applied, whole=whole, now=turn.now)
+
+    def _words(
+        self, connection: sa.Connection, report: Report, applied: Applied, *, whole: bool, now: dt.datetime
+    ) -> None:
+        run_id, claim = self._record.id, report.claim
+        if whole and applied.common:
+            give_reason(connection, run_id, claim.batch, claim.attempt, clean(applied.common))
+            # what was said of them before is no longer the last word
+            drop_notes(connection, run_id, applied.notes if claim.attempt > 1 else ())
+        else:
+            keep_notes(connection, run_id, applied.notes, now)
+        if claim.attempt > 1:
+            drop_notes(connection, run_id, applied.accepted)
+        if report.reference:
+            add_reference(connection, run_id, claim.batch, claim.attempt, clean(report.reference))
+
+    def _evidence(self, reports: Sequence[Report], now: dt.datetime) -> None:
+        """Another process has the run, or had it: what became of our calls still counts."""
+        with writing(self._tools.engine) as connection:
+            row = read_run(connection, self._record.id, hold=True)
+            for report in sorted(reports, key=lambda one: one.claim.batch):
+                there = read_batch(connection, row.id, report.claim.batch)
+                if there is None:
+                    continue
+                applied = apply_report(connection, there, report, cancelled=row.state == RunState.CANCELLED)
+                if there.sender_id is None:
+                    there.let_go(seconds(now))
+                there.save(connection)
+                self._words(connection, report, applied, whole=False, now=now)
+            if row.sender_id is None:
+                settle_run(connection, row, now)
+
+    def _halt(self, row: RunRow, now: dt.datetime) -> Halt | None:
+        if row.state == RunState.CANCELLED:
+            return Halt.CANCELLED
+        if row.state != RunState.SENDING:
+            return Halt.PAUSED
+        return Halt.DEADLINE if seconds(now) >= row.deadline else None
+
+    def _next_due(self, turn: Turn) -> dt.datetime | None:
+        due = turn.connection.scalar(_FIRST_DUE, {"of_run": self._record.id})
+        times = [moment(due)] if due is not None else []
+        in_hand = turn.waiting_until()
+        return min([*times, *([in_hand] if in_hand else [])], default=None)
+
+    def _someone_left(self, turn: Turn) -> bool:
+        held = (turn.look(number) for number in turn.numbers())
+        return any(one is not None and one.row.claimable for one in held)
+
+    def _call_id(self, number: int, attempt: int, first: int) -> str:
+        # the claims of one attempt have no member in common
+        return f"{self._uid}-{number}-{attempt}-{first}"
+
+    def _reported(self, report: Report) -> None:
+        which = (report.claim.batch, report.claim.attempt)
+        if which in self._hands.handed:
+            self._hands.handed[which] -= report.outcomes.keys()
+            if not self._hands.handed[which]:
+                del self._hands.handed[which]
+
+
+def call_size(now: int | None, size: int, report: Report) -> int | None:
+    """How many the next call over a batch of `size` may carry: half of one that was refused because of somebody in it,
+    at least one; after each that was accepted twice as many as before, up to all (None)."""
+    if report.split:
+        half = max(1, len(report.outcomes) // 2)
+        return half if now is None else min(now, half)
+    if now is None or not any(isinstance(one, Accepted) for one in report.outcomes.values()):
+        return now
+    return None if 2 * now >= size else 2 * now
+
+
+_FIRST_DUE = sa.select(sa.func.min(batch.c.due_at)).where(
+    batch.c.run_id == sa.bindparam("of_run"), batch.c.due_at.is_not(None)
+)

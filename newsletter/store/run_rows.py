@@ -1,0 +1,145 @@
+"""Runs as they are kept: read, held for the rest of a transaction, counted and ended."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.audience.people import Selection
+from newsletter.delivery.ledger import Balance, RunRecord
+from newsletter.delivery.names import RunName
+from newsletter.delivery.states import CLAIMABLE, OVER, RunState, settled_state
+from newsletter.errors import UsageError
+from newsletter.store.person_rows import moment, seconds
+from newsletter.store.state_bytes import count_bytes, marks_of, states_of
+from newsletter.store.tables import batch, run
+
+RunRow = sa.Row[Any]
+
+
+class UnbalancedRun(Exception):
+    """The recipients of a run do not add up. A mistake of this program, or a damaged database."""
+
+
+def run_name(newsletter: str, issue_date: str, edition: str) -> RunName:
+    """The name by the columns."""
+    return RunName(newsletter, f"{issue_date}.{edition}" if edition else issue_date)
+
+
+def name_of(row: RunRow) -> RunName:
+    """The run's name."""
+    return run_name(row.newsletter, row.issue_date, row.edition)
+
+
+def packed_selection(selection: Selection) -> str:
+    """The selection as a JSON object, without what it leaves open."""
+    parts = {
+        "lists": list(selection.lists),
+        "with_tags": list(selection.with_tags),
+        "without_tags": list(selection.without_tags),
+        "attributes": dict(selection.attributes),
+    }
+    return json.dumps({name: part for name, part in parts.items() if part}, ensure_ascii=False, sort_keys=True)
+
+
+def unpacked_selection(kept: str) -> Selection:
+    """The selection."""
+    parts = json.loads(kept)
+    return Selection(
+        tuple(parts.get("lists", ())),
+        tuple(parts.get("with_tags", ())),
+        tuple(parts.get("without_tags", ())),
+        parts.get("attributes", {}),
+    )
+
+
+def record(row: RunRow, sender: str) -> RunRecord:
+    """The run as others see it; `sender` has it in hand."""
+    return RunRecord(
+        id=row.id,
+        name=name_of(row),
+        issue_date=dt.date.fromisoformat(row.issue_date),
+        edition=row.edition,
+        state=RunState(row.state),
+        content_hash=row.content_hash,
+        subject=row.subject,
+        provider=row.provider,
+        batch_size=row.batch_size,
+        selection=unpacked_selection(row.selection),
+        planned_at=moment(row.created_at),
+        deadline=moment(row.deadline),
+        started_at=None if row.started_at is None else moment(row.started_at),
+        ended_at=None if row.ended_at is None else moment(row.ended_at),
+        reason=row.reason,
+        sender=sender,
+    )
+
+
+def read_run(connection: sa.Connection, run_id: int, *, hold: bool = False) -> RunRow:
+    """The run. `hold`: nobody else changes it, or claims of it, until this transaction ends. Raises UsageError.
+
+    Whoever holds several things takes the run first, then batches by number: so no two wait for each other.
+    """
+    wanted = _HELD if hold else _ONE
+    row = connection.execute(wanted, {"of_run": run_id}).one_or_none()
+    if row is None:
+        raise UsageError(f"there is no run with the number {run_id}")
+    return row
+
+
+def share_run(connection: sa.Connection, run_id: int) -> RunRow:
+    """The run, whose state and sender stay as they are until this transaction ends; others may share it."""
+    return connection.execute(_SHARED, {"of_run": run_id}).one()
+
+
+def change_run(connection: sa.Connection, run_id: int, **values: object) -> RunRow:
+    """Writes these columns, and returns the run as it is then."""
+    connection.execute(sa.update(run).where(run.c.id == run_id).values(**values))
+    return connection.execute(_ONE, {"of_run": run_id}).one()
+
+
+def count_members(connection: sa.Connection, run_id: int) -> Counter[int]:
+    """How many members have each byte of state and marks."""
+    counts: Counter[int] = Counter()
+    for states, size in connection.execute(_STATES, {"of_run": run_id}):
+        counts.update(count_bytes(states, size))
+    return counts
+
+
+def balance_of(planned: int, counts: Mapping[int, int]) -> Balance:
+    """The balance sheet, from the bytes counted."""
+    return Balance(planned, states_of(counts), marks_of(counts))
+
+
+def settle_run(connection: sa.Connection, row: RunRow, now: dt.datetime) -> RunRow:
+    """Where nothing is left to send, gives the run the state that follows from its deliveries. Raises UnbalancedRun.
+
+    For a run that no living process has. One that has something left to send stays, or becomes paused if it was held.
+    """
+    counts = states_of(count_members(connection, row.id))
+    if sum(counts.values()) != row.planned:
+        raise UnbalancedRun(
+            f"{name_of(row)}: {row.planned} recipients were planned, and {sum(counts.values())} are found"
+        )
+    if any(counts.get(state) for state in CLAIMABLE):
+        if row.state == RunState.HELD:
+            return change_run(connection, row.id, state=RunState.PAUSED.value, reason="something is left to send again")
+        return row
+    state = settled_state(counts)
+    if row.state == RunState.CANCELLED and state in OVER:
+        state = RunState.CANCELLED
+    ended = (row.ended_at or seconds(now)) if state in OVER else None
+    if (row.state, row.ended_at) == (state, ended):
+        return row
+    return change_run(connection, row.id, state=state.value, reason="", ended_at=ended)
+
+
+_ONE = sa.select(run).where(run.c.id == sa.bindparam("of_run"))
+_HELD = _ONE.with_for_update()
+_SHARED = _ONE.with_for_update(read=True)
+_STATES = sa.select(batch.c.states, batch.c.size).where(batch.c.run_id == sa.bindparam("of_run"))

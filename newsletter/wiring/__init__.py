@@ -1,0 +1,33 @@
+"""The only place that picks concrete parts: which provider, which templates, which keys, which database."""
+
+from __future__ import annotations
+
+from newsletter.wiring.databases import backup_database, upgrade_database
+from newsletter.wiring.issues import (
+    branching_values,
+    dry_run_issue,
+    dry_run_provider,
+    one_mail,
+    prepared,
+    request,
+    synced_audience,
+)
+from newsletter.wiring.parts import audience_store, database, ledger, settings, signing_keys, template_roots
+
+__all__ = [
+    "audience_store",
+    "backup_database",
+    "branching_values",
+    "database",
+    "dry_run_issue",
+    "dry_run_provider",
+    "ledger",
+    "one_mail",
+    "prepared",
+    "request",
+    "settings",
+    "signing_keys",
+    "synced_audience",
+    "template_roots",
+    "upgrade_database",
+]

@@ -1,0 +1,73 @@
+"""Picks the concrete parts: settings, templates, keys, the database and what is kept in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from newsletter.project_files import Shipped, shipped
+from newsletter.settings.load import load_settings
+from newsletter.settings.loaded import Loaded
+from newsletter.settings.secret_key import site_secrets
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from newsletter.delivery.ledger import Ledger
+    from newsletter.store.audience import SqlAudience
+
+
+def settings(path: Path) -> Loaded:
+    """config.toml with the process's environment on top. Raises ConfigError."""
+    return load_settings(path, os.environ)
+
+
+def template_roots(loaded: Loaded) -> tuple[Path, ...]:
+    """Where templates are looked up: in the project, then in the package."""
+    return (loaded.resolve(loaded.settings.paths.templates), shipped(Shipped.TEMPLATES))
+
+
+def database(loaded: Loaded) -> Engine:
+    """The database as it is, whatever its tables. Raises what `newsletter.store.failures` says."""
+    # imported here: SQLAlchemy takes longer to load than `check` to run
+    from newsletter.store.engine import open_engine
+
+    return open_engine(loaded.settings.database.url, loaded.folder)
+
+
+def audience_store(loaded: Loaded, say: Callable[[str], None] = lambda _: None) -> SqlAudience:
+    """The audience, its tables brought up to date (SQLite) or found up to date (PostgreSQL).
+
+    `say` hears of a backup copy that was made. Raises GuardRefused where `newsletter db upgrade` is needed.
+    """
+    from newsletter.store.audience import SqlAudience
+    from newsletter.store.erasure_key import erasure_key
+    from newsletter.store.upgrade import ensure_current
+
+    engine = database(loaded)
+    ensure_current(engine, say)
+    return SqlAudience(engine, erasure_key(engine))
+
+
+def signing_keys(loaded: Loaded) -> Sequence[str]:
+    """The keys that sign links, the present one first; made on first use where none is configured."""
+    return site_secrets(loaded, os.environ)
+
+
+def ledger(loaded: Loaded, say: Callable[[str], None] = lambda _: None) -> Ledger:
+    """Runs and deliveries, on a database that is up to date (see `audience_store`).
+
+    The locks that prove that a sender is alive, and the journal that outlives a database, stand beside an SQLite file,
+    else in `var/` beside config.toml.
+    """
+    from newsletter.store.engine import sqlite_path  # see database
+    from newsletter.store.ledger import SqlLedger
+    from newsletter.store.upgrade import ensure_current
+
+    engine = database(loaded)
+    ensure_current(engine, say)
+    file = sqlite_path(engine)
+    beside = file.parent if file is not None else loaded.resolve("var")
+    return SqlLedger(engine, locks=beside / "locks", journal=beside / "journal.ndjson")

@@ -1,0 +1,144 @@
+"""The live send and the test of an issue, with the parts that they take."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from newsletter.delivery.guards import LastTest, refuse_count
+from newsletter.delivery.ledger import Ledger, RunRecord
+from newsletter.delivery.observing import Observer
+from newsletter.delivery.provider import MailProvider
+from newsletter.logs import RunLog
+from newsletter.metrics import Metrics, RunMetrics
+from newsletter.pipeline.onlookers import OnBalance
+from newsletter.pipeline.prepare import Prepared, prepare
+from newsletter.pipeline.request import IssueRequest
+from newsletter.pipeline.resume_run import resume_run, run_to_resume
+from newsletter.pipeline.run_report import RunReport
+from newsletter.pipeline.send_issue import ReadyToSend, SendTools, ready_to_send, refuse_issue, send_issue
+from newsletter.pipeline.send_test import SentTest, addresses_typed, send_test
+from newsletter.wiring.issues import branching_values, synced_audience
+from newsletter.wiring.mail_providers import limiter, mail_provider
+from newsletter.wiring.parts import audience_store, ledger, signing_keys, template_roots
+
+#: Hears what the program has to say beside its answer.
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Watchers:
+    """Who looks on. `stop`, when it is set, ends the sending after the calls that are out."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    on_balance: OnBalance = lambda _: None
+    observers: Sequence[Observer] = ()
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+@dataclass(slots=True)
+class LiveSend:
+    """An issue with the provider that takes it and the keys that sign its links. To be closed."""
+
+    request: IssueRequest
+    prepared: Prepared
+    ledger: Ledger
+    provider: MailProvider
+    keys: Sequence[str]
+    last_test: LastTest | None = None
+
+    def ready(self, say: Say) -> ReadyToSend:
+        """The audience after the subscriber files were synced, past every guard but the count. Raises GuardRefused."""
+        with synced_audience(self.request, self.prepared.issue, say) as audience:
+            rate = limiter(self.request.loaded, self.provider.name).rate
+            return ready_to_send(self.prepared, audience, self.last_test, rate, now_there(self.request))
+
+    def send(self, ready: ReadyToSend, watchers: Watchers, *, confirmed: int, limit: int | None) -> RunReport:
+        """Plans the run and sends it."""
+        return self._observed(watchers, lambda tools: send_issue(ready, tools, confirmed=confirmed, limit=limit))
+
+    def resume(self, run: RunRecord, watchers: Watchers, *, limit: int | None) -> RunReport:
+        """Sends what is left of the issue's run."""
+        return self._observed(watchers, lambda tools: resume_run(self.prepared, run, tools, limit=limit))
+
+    def refuse_other_count(self, run: RunRecord, confirmed: int) -> None:
+        """Raises GuardRefused where the run was planned with another number of recipients."""
+        planned = self.ledger.balance(run.id).planned
+        refuse_count(confirmed, planned, f"newsletter send {self.request.ref} --resume --confirm {planned}")
+
+    def close(self) -> None:
+        """Lets go of the provider's connections."""
+        self.provider.close()
+
+    def _observed(self, watchers: Watchers, send: Callable[[SendTools], RunReport]) -> RunReport:
+        loaded, provider = self.request.loaded, self.provider.name
+        log = RunLog(self.prepared.run, provider)
+        counters = RunMetrics(watchers.metrics, self.prepared.name, provider)
+        tools = SendTools(
+            self.ledger,
+            self.provider,
+            limiter(loaded, provider),
+            self.keys,
+            stop=watchers.stop,
+            observers=[log, counters, *watchers.observers],
+            on_balance=watchers.on_balance,
+        )
+        log.began()
+        try:
+            done = send(tools)
+        except BaseException as error:
+            log.failed(error)
+            raise
+        log.over(done.run, done.balance)
+        watchers.metrics.run_over(done.run, done.balance)
+        return done
+
+
+def live_send(request: IssueRequest, say: Say) -> LiveSend:
+    """The issue read, rendered and checked, past the guards that look at it alone, and its provider.
+
+    Raises GuardRefused, ChecksFailed, and what `mail_provider` raises.
+    """
+    loaded, runs = request.loaded, ledger(request.loaded, say)
+    ready = prepare(request, template_roots(loaded), branching_values(request))
+    last_test = refuse_issue(ready, runs, now_there(request))
+    # secrets that are missing are told of before anybody types a count
+    keys, provider = signing_keys(loaded), mail_provider(loaded, request.newsletter.delivery.provider)
+    return LiveSend(request, ready, runs, provider, keys, last_test)
+
+
+def resumed_send(request: IssueRequest, say: Say) -> tuple[LiveSend, RunRecord]:
+    """The issue read and rendered again, its provider, and its run, with something left to send.
+
+    Raises NothingToDo, GuardRefused, and what `mail_provider` raises.
+    """
+    loaded, runs = request.loaded, ledger(request.loaded, say)
+    ready = prepare(request, template_roots(loaded), branching_values(request))
+    run = run_to_resume(ready, runs, now_there(request))
+    keys, provider = signing_keys(loaded), mail_provider(loaded, request.newsletter.delivery.provider)
+    return LiveSend(request, ready, runs, provider, keys), run
+
+
+def send_as_test(request: IssueRequest, to: Sequence[str], say: Say) -> tuple[Prepared, Sequence[SentTest]]:
+    """Sends the issue to these addresses as a test. Raises UsageError and GuardRefused."""
+    loaded, addresses = request.loaded, addresses_typed(to)
+    ready = prepare(request, template_roots(loaded), branching_values(request))
+    with closing(mail_provider(loaded, request.newsletter.delivery.provider)) as provider:
+        sent = send_test(
+            ready,
+            addresses,
+            store=audience_store(loaded, say),
+            ledger=ledger(loaded, say),
+            provider=provider,
+            secrets=signing_keys(loaded),
+            now=dt.datetime.now(dt.UTC),
+        )
+    return ready, sent
+
+
+def now_there(request: IssueRequest) -> dt.datetime:
+    """Now, in the newsletter's zone."""
+    return dt.datetime.now(request.newsletter.schedule.timezone)
