@@ -3,14 +3,15 @@
     .venv/bin/python benchmarks/freezing.py [--short] [--people N]
 
 Fills a database of each kind by statements of its own, with N people who may be mailed and 15 % more who may not, and
-times: planning a run in batches of 100, counting, `subscribers stats`, the first page of `subscribers
-list`.
+times: planning a run in batches of 100, also with a window for each of 30 time zones, looking up single deliveries,
+counting, `subscribers stats`, the first page of `subscribers list`.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+import itertools
 import resource
 import sys
 import tempfile
@@ -23,11 +24,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from newsletter.audience.people import Selection
-from newsletter.delivery.ledger import RunPlan
+from newsletter.delivery.ledger import RunPlan, Window
 from newsletter.delivery.names import RunName
 from newsletter.store import freezing
 from newsletter.store.audience import SqlAudience
 from newsletter.store.engine import open_engine, writing
+from newsletter.store.ledger import SqlLedger
 from newsletter.store.tables import metadata
 
 #: Seconds, for a million members.
@@ -43,8 +45,9 @@ _NUMBERS = {
 }
 _FILL = (
     "INSERT INTO mailing_list (name) VALUES ('daily-buzz'), ('evening')",
-    """INSERT INTO subscriber (key, address, name, language, tags, attributes, created_at)
+    """INSERT INTO subscriber (key, address, name, language, timezone, tags, attributes, created_at)
        SELECT 'reader' || i || '@example.com', 'reader' || i || '@example.com', 'Reader ' || i, 'en',
+              'Zone/' || (i % 30),
               CASE WHEN i % 10 = 0 THEN ' press ' ELSE '' END,
               CASE WHEN i % 10 = 1 THEN '{{"city": "Porto"}}' ELSE '' END, {now} FROM ({numbers}) AS numbers""",
     """INSERT INTO membership (list_id, subscriber_id, state, since)
@@ -74,7 +77,7 @@ def fill(engine: sa.Engine, members: int) -> int:
     return sum(number % 23 > 2 for number in range(1, count + 1))
 
 
-def plan_of(issue: dt.date, *, batch_size: int) -> RunPlan:
+def plan_of(issue: dt.date, *, batch_size: int, window_of: Callable[[str], Window] | None = None) -> RunPlan:
     """A run of everybody."""
     return RunPlan(
         name=RunName(LIST, str(issue)),
@@ -85,7 +88,8 @@ def plan_of(issue: dt.date, *, batch_size: int) -> RunPlan:
         subject="Morning",
         provider="benchmark",
         batch_size=batch_size,
-        deadline=NOW + dt.timedelta(hours=6),
+        deadline=NOW + dt.timedelta(days=2),
+        window_of=window_of,
     )
 
 
@@ -102,14 +106,25 @@ def measure(engine: sa.Engine, members: int) -> dict[str, float]:
     store = SqlAudience(engine, b"benchmark")
     figures["filling (not part of the figures)"], eligible = timed(lambda: fill(engine, members))
 
-    def freeze(issue: dt.date) -> None:
-        plan = plan_of(issue, batch_size=100)
+    def freeze(issue: dt.date, window_of: Callable[[str], Window] | None = None) -> int:
+        plan = plan_of(issue, batch_size=100, window_of=window_of)
         with writing(engine) as connection:
             frozen, _uid = freezing.freeze(connection, plan, now=NOW)
         assert frozen.planned == eligible, frozen
+        return frozen.run_id
+
+    hours = itertools.count()
+
+    def window_of(_zone: str) -> Window:
+        opens = NOW + dt.timedelta(hours=next(hours))
+        return Window(opens, opens + dt.timedelta(hours=6))
 
     figures["freezing"], _ = timed(lambda: freeze(dt.date(2026, 1, 7)))
     figures["freezing again, next issue"], _ = timed(lambda: freeze(dt.date(2026, 1, 8)))
+    figures["freezing, 30 time zones"], run_id = timed(lambda: freeze(dt.date(2026, 1, 9), window_of))
+    assert isinstance(run_id, int)
+    figures["one delivery of 30 time zones by address, mean of 200"] = _looking(engine, run_id, members) / 200
+    figures["the time zones there are"], _ = timed(lambda: store.timezones(EVERYBODY))
     figures["members by id, without a run"], _ = timed(lambda: store.plan(EVERYBODY))
     figures["counting"], _ = timed(lambda: store.count(EVERYBODY))
     tagged = Selection(lists=(LIST, "evening"), without_tags=("press",), attributes={"city": "Porto"})
@@ -123,6 +138,16 @@ def measure(engine: sa.Engine, members: int) -> dict[str, float]:
         lambda: list(store.people(Selection((LIST,), with_tags=("press",)), limit=100))
     )
     return figures
+
+
+def _looking(engine: sa.Engine, run_id: int, members: int) -> float:
+    """Seconds for 200 people's deliveries, found by address."""
+    ledger = SqlLedger(engine, locks=Path("unused"), journal=Path("unused"))
+    keys = [f"reader{number * 23 + 5}@example.com" for number in range(0, members // 20, max(1, members // 20 // 200))]
+    seconds, found = timed(lambda: [ledger.delivery(run_id, key) for key in keys[:200]])
+    assert isinstance(found, list)
+    assert None not in found
+    return seconds
 
 
 @contextmanager
@@ -160,9 +185,9 @@ def main(arguments: list[str]) -> int:
             figures = {name: measure(engine, members) for name, engine in engines.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{members:,} members and 15 % more who are left out; seconds, one run")
-    print(f"  {'':<44}{''.join(f'{name:>12}' for name in figures)}")
+    print(f"  {'':<56}{''.join(f'{name:>12}' for name in figures)}")
     for what in figures["SQLite"]:
-        print(f"  {what:<44}{''.join(f'{one[what]:>12,.3f}' for one in figures.values())}")
+        print(f"  {what:<56}{''.join(f'{one[what]:>12,.3f}' for one in figures.values())}")
     print(f"  target for freezing a million: {TARGET} s; peak memory of this process {peak:,.0f} MB")
     return 0
 

@@ -37,20 +37,26 @@ def never(secret: str) -> str:
 
 def without_secrets(text: str) -> str:
     """The text with every secret that `never` was told of masked."""
-    for secret in _secrets:
+    for secret in tuple(_secrets):  # another thread may add one
         text = text.replace(secret, "…")
     return text
 
 
-def configure(*, terminal: bool) -> None:
-    """Writes the log to standard error from now on; `terminal`: for people."""
+def discreet(text: str) -> str:
+    """The text without secrets, and with every address masked."""
+    return _ADDRESS.sub("<address>", without_secrets(text))
+
+
+def configure(*, terminal: bool, plain: bool = False) -> None:
+    """Writes the log to standard error from now on; `terminal`: for people, `plain`: in words, with the time of day."""
     renderer: Any = structlog.processors.JSONRenderer(ensure_ascii=False, sort_keys=False, default=str)
     if terminal:
-        renderer = structlog.processors.KeyValueRenderer(key_order=_FIRST, drop_missing=True)
+        renderer = _in_words if plain else structlog.processors.KeyValueRenderer(key_order=_FIRST, drop_missing=True)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
             _discreet,
             renderer,
         ],
@@ -62,6 +68,13 @@ def configure(*, terminal: bool) -> None:
 
 
 _state = {"on": False}
+
+
+def write(level: str, event: str, /, **fields: object) -> None:
+    """A line of the log, where that is on; `level`: debug, info, warning or error; exception: error, with the
+    traceback of the exception that is being handled."""
+    if _state["on"]:
+        getattr(structlog.get_logger(), level)(event, **fields)
 
 
 class RunLog(Unobserved):
@@ -119,8 +132,7 @@ class RunLog(Unobserved):
         self._write("info", "database_back")
 
     def _write(self, level: str, event: str, **fields: object) -> None:
-        if _state["on"]:
-            getattr(structlog.get_logger(), level)(event, **self._fields, **fields)
+        write(level, event, **self._fields, **fields)
 
 
 class _StandardError:
@@ -133,8 +145,26 @@ class _StandardError:
     debug = info = warning = error = critical = exception = msg
 
 
+def _in_words(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> str:
+    """`06:30:00  daily-buzz/2026-01-07  run left  state finished, recipients 12,481`."""
+    at = dt.datetime.fromisoformat(fields.pop("timestamp")).astimezone()
+    level, event, run = fields.pop("level"), str(fields.pop("event")).replace("_", " "), fields.pop("run", "")
+    said = fields.pop("title", "") or event
+    traceback = fields.pop("exception", "")
+    for name in ("key", "occasion", "text"):  # of an alert, for machines or too long
+        fields.pop(name, None)
+    facts = ", ".join(f"{name.replace('_', ' ')} {_figure(value)}" for name, value in fields.items() if value != "")
+    warned = "" if level in ("info", "debug") else f"{level}: "
+    words = "  ".join(part for part in (f"{at:%H:%M:%S}", str(run), warned + said, facts) if part)
+    return f"{words}\n{traceback}" if traceback else words
+
+
+def _figure(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
 def _discreet(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in fields.items():
         if isinstance(value, str):
-            fields[name] = _ADDRESS.sub("<address>", without_secrets(value))
+            fields[name] = discreet(value)
     return fields

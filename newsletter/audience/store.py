@@ -126,6 +126,10 @@ class AudienceStore(Protocol):
         """Whom a run would have and whom it would leave out, without planning one."""
         ...
 
+    def timezones(self, selection: Selection) -> Sequence[str]:
+        """The time zones of those whom a run would have, each once, as they are kept: '' of those who have none."""
+        ...
+
     def members(self, ids: Sequence[int]) -> Iterator[Member]:
         """The people of these ids as they are now, in the same order; constant memory. Those erased are missing."""
         ...

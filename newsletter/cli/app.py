@@ -17,13 +17,18 @@ import typer
 
 from newsletter import __version__
 from newsletter.cli import (
+    approving,
     checking,
     configuration,
     databases,
+    doctor,
     previewing,
     projects,
     provider_commands,
+    running,
+    scheduling,
     sending,
+    serving,
     steering,
     subscribers,
     suppressing,
@@ -49,6 +54,8 @@ app.command("check")(checking.check)
 app.command("preview")(previewing.preview)
 app.command("test")(testing.send_test)
 app.command("send")(sending.send)
+app.command("approve")(approving.approve)
+app.command("run")(running.run)
 app.command("pause")(steering.pause)
 app.command("resume")(steering.resume)
 app.command("cancel")(steering.cancel)
@@ -57,8 +64,11 @@ app.command("retry")(steering.retry)
 app.command("status")(watching.status)
 app.command("watch")(watching.watch)
 app.command("history")(watching.history)
+app.command("doctor")(doctor.doctor)
+app.command("web")(serving.web)
 app.add_typer(subscribers.app, name="subscribers")
 app.add_typer(suppressing.app, name="suppress")
+app.add_typer(scheduling.app, name="schedule")
 app.add_typer(provider_commands.app, name="providers")
 app.add_typer(databases.app, name="db")
 app.add_typer(configuration.app, name="config")

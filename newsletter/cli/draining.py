@@ -15,25 +15,25 @@ from newsletter.cli.exit_codes import ExitCode
 
 #: From the keyboard, from a service manager, from a terminal that was closed.
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-_FIRST = b"\n  Finishing the calls that are out; nothing more is begun. Once more leaves at once.\n"
-_SECOND = b"\n  Left at once: what was out is unknown until the run is resumed.\n"
+_FIRST = "Finishing the calls that are out; nothing more is begun. Once more leaves at once."
+_SECOND = "Left at once: what was out is unknown until the run is resumed."
 #: A progress bar has hidden it.
-_SHOW_CURSOR = b"\x1b[?25h"
+_SHOW_CURSOR = "\x1b[?25h"
 
 
 @contextmanager
-def draining(stop: threading.Event) -> Iterator[None]:
-    """Within the block the first signal sets `stop`, and the second ends the process with 130.
+def draining(stop: threading.Event, *, first: str = _FIRST, second: str = _SECOND) -> Iterator[None]:
+    """Within the block the first signal sets `stop`, and the second ends the process with 130; each says its words.
 
     The second is as safe as a power cut: what was in flight becomes unknown. A signal that is ignored (nohup) stays so.
     """
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
-            _write(_SHOW_CURSOR + _SECOND if os.isatty(2) else _SECOND)
+            _write(second, show_cursor=os.isatty(2))
             os._exit(ExitCode.INTERRUPTED)
         stop.set()
-        _write(_FIRST)
+        _write(first)
 
     before: dict[int, Any] = {}
     try:
@@ -47,7 +47,7 @@ def draining(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _write(text: bytes) -> None:
+def _write(words: str, *, show_cursor: bool = False) -> None:
     """Past Python's buffers, which the interrupted code may be in the middle of; and to nobody where nobody is left."""
     with contextlib.suppress(OSError):
-        os.write(2, text)
+        os.write(2, f"{_SHOW_CURSOR if show_cursor else ''}\n  {words}\n".encode())

@@ -32,7 +32,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-_BY_CLASS: Mapping[type[errors.NewsletterError], ExitCode] = MappingProxyType(
+_BY_CLASS: Mapping[type[BaseException], ExitCode] = MappingProxyType(
     {
         errors.ConfigError: ExitCode.CHECKS,
         errors.IssueError: ExitCode.CHECKS,
@@ -50,4 +50,9 @@ _BY_CLASS: Mapping[type[errors.NewsletterError], ExitCode] = MappingProxyType(
 
 def exit_code_of(error: errors.NewsletterError) -> ExitCode:
     """The exit code for an error, by the nearest of its classes."""
-    return next((_BY_CLASS[cls] for cls in type(error).__mro__ if cls in _BY_CLASS), ExitCode.UNEXPECTED)
+    return exit_code_of_class(type(error))
+
+
+def exit_code_of_class(kind: type[BaseException]) -> ExitCode:
+    """The exit code for errors of this class, by the nearest of its classes."""
+    return next((_BY_CLASS[cls] for cls in kind.__mro__ if cls in _BY_CLASS), ExitCode.UNEXPECTED)

@@ -143,7 +143,7 @@ class Caller:
         """
         for seconds in _REPEAT_AFTER:
             lost = {number for number, outcome in answer.outcomes.items() if isinstance(outcome, Unknown)}
-            if not lost or answer.failure is not None or not self._may_repeat(seconds):
+            if not lost or answer.failure is not None or not self._may_repeat(claim, seconds):
                 return
             try:
                 repeated = self._submitted(claim, batch, rendered)
@@ -155,9 +155,9 @@ class Caller:
                 if isinstance(outcome := repeated.outcomes[number], Accepted | Refused):
                     answer.outcomes[number] = outcome
 
-    def _may_repeat(self, seconds: float) -> bool:
+    def _may_repeat(self, claim: Claim, seconds: float) -> bool:
         ended = self._clock.wait(self._end, seconds * self._jitter.uniform(0.5, 1.0))
-        return not ended and self._clock.now() < self._terms.deadline and self._may_call()
+        return not ended and self._clock.now() < retrying.deadline_of(claim, self._terms) and self._may_call()
 
     def _answered(self, claim: Claim, answer: _Answer, seconds: float) -> EndedCall:
         now = self._clock.now()

@@ -1,8 +1,8 @@
 """What keeps a run from being planned. Pure: each guard looks at figures and either passes or raises GuardRefused.
 
-In the order in which a live send asks them: the content is what was tested, the checks pass, this run has not gone out,
-links lead to the public site, the audience is there and is about as large as last time, the deadline is ahead, the
-number typed is the number of recipients.
+In the order in which a live send asks them: the content is what was tested, and approved where that is asked for, the
+checks pass, this run has not gone out, links lead to the public site, the audience is there and is about as large as
+last time, the deadline is ahead, the number typed is the number of recipients.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from newsletter.errors import ChecksFailed, GuardRefused
 
 #: (content hash, when, to whom), as `Ledger.last_test` gives it.
 LastTest = tuple[str, dt.datetime, Sequence[str]]
+#: (content hash, when, by whom), as `Ledger.approval` gives it.
+Approval = tuple[str, dt.datetime, str]
 
 
 def refuse_untested(
@@ -35,6 +37,24 @@ def refuse_untested(
         to = ", ".join(addresses)
         raise GuardRefused(
             f"the issue changed since its test of {at.astimezone(zone):%Y-%m-%d %H:%M %Z} to {to}", hint=again
+        )
+
+
+def refuse_unapproved(
+    content_hash: str, approval: Approval | None, command: str, *, zone: dt.tzinfo | None = None
+) -> None:
+    """Raises GuardRefused where this content was not approved. `command` approves it; `zone` is the newsletter's."""
+    if approval is None:
+        raise GuardRefused(
+            "this issue is not approved, and require_approval = true asks for it",
+            hint=f"Look at it (newsletter preview), and then: {command}",
+        )
+    approved, at, by = approval
+    if approved != content_hash:
+        who = f" by {by}" if by else ""
+        raise GuardRefused(
+            f"the issue changed since it was approved{who}, {at.astimezone(zone):%Y-%m-%d %H:%M %Z}",
+            hint=f"Look at what changed, and then: {command}",
         )
 
 
@@ -146,7 +166,8 @@ def refuse_audience_change(previous: int | None, planned: int, limit: float) -> 
 
 def refuse_late(deadline: dt.datetime, now: dt.datetime) -> None:
     """Raises GuardRefused where nothing may be sent any more."""
-    if deadline <= now:
+    # in UTC: of one zone what the clocks show would be compared, and in autumn they show an hour twice
+    if deadline.astimezone(dt.UTC) <= now.astimezone(dt.UTC):
         raise GuardRefused(
             f"the deadline was {clock(deadline, now)}; nothing is sent after it",
             hint="Set a later schedule.deadline for this newsletter, where it should go out all the same.",

@@ -20,9 +20,21 @@ from newsletter.delivery.states import DeliveryState, Mark, RunState
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """When some recipients of a run may be mailed: from `opens_at` on, and no more from `deadline` on."""
+
+    opens_at: dt.datetime
+    deadline: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RunPlan:
     """All that a run is planned with. `deadline` is when nothing more is sent; `expected`, where it is given, is the
-    number of recipients that an operator confirmed."""
+    number of recipients that an operator confirmed.
+
+    `window_of`, where it is given, says for a subscriber's time zone (as it is kept; '' and nonsense included) when
+    they may be mailed: pure, and asked once for each zone. No window ends after `deadline`.
+    """
 
     name: RunName
     issue_date: dt.date
@@ -34,6 +46,7 @@ class RunPlan:
     batch_size: int
     deadline: dt.datetime
     expected: int | None = None
+    window_of: Callable[[str], Window] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,8 @@ class Claim:
     """Members whose state is `in_flight`, durably: for these, and only these, one call may be made.
 
     `attempt` counts the batch's attempts from 1; `first_at` is when its first one began. `call_id` is the same for the
-    same attempt over the same members, and never for another: a provider's idempotency key.
+    same attempt over the same members, and never for another: a provider's idempotency key. `deadline` is when these
+    members' own time is over, where it is not the run's.
     """
 
     batch: int
@@ -95,6 +109,7 @@ class Claim:
     members: tuple[Member, ...]
     call_id: str
     first_at: dt.datetime
+    deadline: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,4 +346,17 @@ class Ledger(Protocol):
 
     def last_test(self, name: RunName) -> tuple[str, dt.datetime, Sequence[str]] | None:
         """(content hash, when, to whom) of the last test of this issue."""
+        ...
+
+    def withdraw(self, run_id: int) -> bool:
+        """Takes back a planned run that nobody ever took in hand: as if it had never been planned. False, and nothing
+        changed, where it was."""
+        ...
+
+    def approve(self, name: RunName, content_hash: str, *, by: str, now: dt.datetime) -> None:
+        """Records that this content may go out; an earlier approval of the issue holds no more."""
+        ...
+
+    def approval(self, name: RunName) -> tuple[str, dt.datetime, str] | None:
+        """(content hash, when, by whom) of the approval of this issue."""
         ...

@@ -92,11 +92,16 @@ def answered(
     if not again:
         return Report(claim, outcomes, reference=reference)
     retry_after = max((one.retry_after for one in again if isinstance(one, Busy) and one.retry_after), default=None)
-    ends_at = min(terms.deadline, claim.first_at + terms.retry_for)
+    ends_at = min(deadline_of(claim, terms), claim.first_at + terms.retry_for)
     retry_at = retry_time(claim.first_at, now, retry_after=retry_after, ends_at=ends_at, jitter=jitter)
     if retry_at is not None and terms.on_unknown == "resend":  # too late, it stays unknown: it did not expire
         outcomes = {number: _resent(outcome) for number, outcome in outcomes.items()}
     return Report(claim, outcomes, retry_at=retry_at, reference=reference)
+
+
+def deadline_of(claim: Claim, terms: SendTerms) -> dt.datetime:
+    """When nothing more goes out to the members of this claim: the run's deadline, or their own where it is earlier."""
+    return min(terms.deadline, claim.deadline or terms.deadline)
 
 
 def _resent(outcome: Outcome) -> Outcome:

@@ -41,6 +41,10 @@ class IssueAudience:
         """How many members there are."""
         return len(self.plan.members)
 
+    def timezones(self) -> Sequence[str]:
+        """The time zones of the members, each once, as they are kept."""
+        return self.store.timezones(self.selection)
+
     def left_out(self) -> dict[Exclusion, int]:
         """How many are left out for each reason that occurs, in the order of `Exclusion`."""
         counts = {

@@ -26,6 +26,11 @@ class IssueRequest:
         """The folder of issue files."""
         return self.loaded.resolve(self.loaded.settings.paths.issues)
 
+    def command(self, words: str) -> str:
+        """What a user types: `words` for this issue, with -n where there are several newsletters."""
+        several = f"-n {self.name} " if len(self.loaded.settings.newsletters) > 1 else ""
+        return f"newsletter {several}{words} {self.ref}"
+
     def output(self, slot: str) -> Path:
         """The folder of a dry run of the issue of `slot`."""
         return self.loaded.resolve(self.loaded.settings.paths.output) / self.name / slot

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from newsletter.audience.model import Exclusion, Member
-from newsletter.audience.people import Selection
+from newsletter.audience.people import Frozen, Selection
 from newsletter.delivery import guards
 from newsletter.delivery.clock import Clock, SystemClock
-from newsletter.delivery.ledger import Ledger, RunLost, RunPlan, RunRecord
+from newsletter.delivery.ledger import Ledger, RunLost, RunPlan, RunRecord, Window
 from newsletter.delivery.model import Recipient
 from newsletter.delivery.observing import Observer
 from newsletter.delivery.pacing import Limiter
@@ -23,8 +23,9 @@ from newsletter.pipeline.issue_audience import IssueAudience
 from newsletter.pipeline.onlookers import BalanceTeller, OnBalance, Onlookers
 from newsletter.pipeline.prepare import Prepared, letterhead_of
 from newsletter.pipeline.run_report import RunReport, report
+from newsletter.pipeline.run_times import times_by_slot, times_from
 from newsletter.pipeline.sample_mail import links_of, recipients_of
-from newsletter.pipeline.slot_time import next_valid
+from newsletter.pipeline.slot_time import first_deadline
 from newsletter.settings.model import Newsletter, Schedule
 
 
@@ -48,7 +49,7 @@ class ReadyToSend:
     """An issue that passed every guard but the count, and what an operator wants to know before typing it.
 
     `previous` is how many the last run went to; `deadline` when nothing more is sent; `rate` messages a second, None
-    for no limit; `at` when this was looked at.
+    for no limit; `at` when this was looked at; `window_of` when each recipient may be mailed, where they differ.
     """
 
     prepared: Prepared
@@ -60,6 +61,7 @@ class ReadyToSend:
     last_test: guards.LastTest | None
     rate: float | None
     at: dt.datetime
+    window_of: Callable[[str], Window] | None = None
 
     @property
     def change(self) -> float | None:
@@ -79,15 +81,13 @@ class ReadyToSend:
     @property
     def too_many(self) -> int:
         """How many the rate leaves no time for before the deadline."""
-        left = (self.deadline - self.at).total_seconds()
+        left = self.deadline.timestamp() - self.at.timestamp()  # of one zone, `-` would count what the clocks show
         return max(0, self.planned - int(self.rate * left)) if self.rate else 0
 
     @property
     def command(self) -> str:
         """What a script types to send it."""
-        request = self.prepared.request
-        several = f"-n {request.name} " if len(request.loaded.settings.newsletters) > 1 else ""
-        return f"newsletter {several}send {request.ref} --confirm {self.planned}"
+        return f"{self.prepared.request.command('send')} --confirm {self.planned}"
 
     def refuse_unconfirmed(self) -> None:
         """Raises GuardRefused: nobody is there to type the count."""
@@ -98,31 +98,42 @@ class ReadyToSend:
         guards.refuse_count(confirmed, self.planned, self.command)
 
 
-def refuse_issue(prepared: Prepared, ledger: Ledger, now: dt.datetime) -> guards.LastTest | None:
+def refuse_issue(
+    prepared: Prepared, ledger: Ledger, now: dt.datetime, *, sent_before: bool = True
+) -> guards.LastTest | None:
     """The guards that look at the issue alone; the last test of it. Raises GuardRefused or ChecksFailed.
 
-    `now` is in the newsletter's zone.
+    `now` is in the newsletter's zone. `sent_before`: whether its run is looked at, too.
     """
     newsletter, ref = prepared.newsletter, prepared.request.ref
     last_test = ledger.last_test(prepared.run)
     guards.refuse_untested(
         prepared.rendered.content_hash, last_test, ref, required=newsletter.delivery.require_test, zone=now.tzinfo
     )
+    refuse_unapproved(prepared, ledger)
     guards.refuse_failed_checks([f"{one.id}: {one.message}" for one in prepared.failing()], ref)
     run = ledger.run(prepared.run)
-    guards.refuse_known_run(run, ledger.balance(run.id) if run else None, now)
-    ledger.refuse_forgotten(prepared.run)
+    if sent_before:
+        guards.refuse_known_run(run, ledger.balance(run.id) if run else None, now)
+    if run is None:
+        ledger.refuse_forgotten(prepared.run)
     refuse_unbuilt(newsletter)
     guards.refuse_insecure_links(prepared.publication.base_url)
     return last_test
+
+
+def refuse_unapproved(prepared: Prepared, ledger: Ledger) -> None:
+    """Raises GuardRefused where the settings ask for an approval, and this content has none."""
+    schedule = prepared.newsletter.schedule
+    if schedule.require_approval:
+        approval, command = ledger.approval(prepared.run), prepared.request.command("approve")
+        guards.refuse_unapproved(prepared.rendered.content_hash, approval, command, zone=schedule.timezone)
 
 
 def refuse_unbuilt(newsletter: Newsletter) -> None:
     """Raises GuardRefused where the settings ask for what this version does not have: to ignore it would be worse."""
     asked = {
         'delivery.engine = "procrastinate"': newsletter.delivery.engine != "threads",
-        "schedule.require_approval = true": newsletter.schedule.require_approval,
-        "schedule.recipient_timezone = true": newsletter.schedule.recipient_timezone,
     }
     for key, is_asked in asked.items():
         if is_asked:
@@ -135,26 +146,39 @@ def ready_to_send(
     last_test: guards.LastTest | None,
     rate: float | None,
     now: dt.datetime,
+    slot_deadline: dt.datetime | None = None,
 ) -> ReadyToSend:
-    """The guards that look at the audience and the clock. Raises GuardRefused. `now` is in the newsletter's zone."""
+    """The guards that look at the audience and the clock. Raises GuardRefused. `now` is in the newsletter's zone.
+
+    `slot_deadline` is that of the slot, where the issue goes out by itself; an operator's run has the next one of all.
+    """
     newsletter, left_out = prepared.newsletter, audience.left_out()
     guards.refuse_empty_audience(audience.planned, sum(left_out.values()))
     guards.refuse_audience_change(audience.previous, audience.planned, newsletter.delivery.max_audience_change)
-    deadline = next_deadline(newsletter.schedule, now)
-    guards.refuse_late(deadline, now)
+    schedule, issue = newsletter.schedule, prepared.issue
+    zones = audience.timezones() if schedule.recipient_timezone else ()
+    if slot_deadline is not None:
+        times = times_by_slot(schedule, issue.date, issue.edition, zones, slot_deadline)
+    else:
+        times = times_from(schedule, issue.date, issue.edition, zones, now)
+    guards.refuse_late(times.deadline, now)
     return ReadyToSend(
-        prepared, audience.selection, audience.planned, left_out, audience.previous, deadline, last_test, rate, now
+        prepared,
+        audience.selection,
+        audience.planned,
+        left_out,
+        audience.previous,
+        times.deadline,
+        last_test,
+        rate,
+        now,
+        times.window_of,
     )
 
 
 def next_deadline(schedule: Schedule, now: dt.datetime) -> dt.datetime:
     """The first `schedule.deadline` after `now`, in the newsletter's zone."""
-    today = now.astimezone(schedule.timezone).date()
-    for day in (today, today + dt.timedelta(days=1)):
-        deadline = next_valid(dt.datetime.combine(day, schedule.deadline), schedule.timezone)
-        if deadline > now:
-            return deadline
-    raise AssertionError("tomorrow's deadline is ahead")
+    return first_deadline(schedule.deadline, now, schedule.timezone)
 
 
 def send_issue(ready: ReadyToSend, tools: SendTools, *, confirmed: int, limit: int | None = None) -> RunReport:
@@ -163,8 +187,19 @@ def send_issue(ready: ReadyToSend, tools: SendTools, *, confirmed: int, limit: i
     `confirmed` is the count that was typed; `limit` sends to so many and then pauses. Raises GuardRefused, with
     nothing changed, where the count is another one; else what `send_run` raises.
     """
-    prepared, now = ready.prepared, tools.clock.now()
     ready.refuse_other_count(confirmed)
+    frozen = plan_run(ready, tools.ledger, tools.provider.name, now=tools.clock.now(), expected=confirmed)
+    return send_planned(ready.prepared, frozen.run_id, ready.deadline, tools, limit=limit)
+
+
+def plan_run(
+    ready: ReadyToSend, ledger: Ledger, provider: str, *, now: dt.datetime, expected: int | None = None
+) -> Frozen:
+    """Freezes the audience: the run is planned, and nothing is sent yet. `expected` is how many it must have.
+
+    Raises GuardRefused, with nothing changed, where it has others, the run exists, or the deadline is over.
+    """
+    prepared = ready.prepared
     guards.refuse_late(ready.deadline, now)
     plan = RunPlan(
         name=prepared.run,
@@ -173,13 +208,13 @@ def send_issue(ready: ReadyToSend, tools: SendTools, *, confirmed: int, limit: i
         selection=ready.selection,
         content_hash=prepared.rendered.content_hash,
         subject=prepared.rendered.subject,
-        provider=tools.provider.name,
+        provider=provider,
         batch_size=prepared.newsletter.delivery.batch_size,
         deadline=ready.deadline,
-        expected=confirmed,
+        expected=expected,
+        window_of=ready.window_of,
     )
-    frozen = tools.ledger.plan(plan, now=now)
-    return send_planned(prepared, frozen.run_id, ready.deadline, tools, limit=limit)
+    return ledger.plan(plan, now=now)
 
 
 def send_planned(

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, PlainValidator, Strict, WithJsonSchema
 
-from newsletter.settings import addresses, amounts, moments
+from newsletter.settings import addresses, amounts, cron_line, holiday_codes, moments
 from newsletter.settings.secrets import parse_options
 
 
@@ -150,9 +150,9 @@ Day = Annotated[
 Zone = Annotated[
     ZoneInfo, PlainValidator(moments.parse_timezone), _text(), Written("IANA time zone", '"Asia/Hong_Kong"')
 ]
-Cron = Annotated[str, AfterValidator(moments.check_cron), Written("cron line", '"30 6 * * mon-fri"')]
+Cron = Annotated[str, AfterValidator(cron_line.check_cron), Written("cron line", '"30 6 * * mon-fri"')]
 Holidays = Annotated[
-    str, AfterValidator(moments.check_holidays), _text(moments.HOLIDAYS_PATTERN), Written("holidays code", '"HK"')
+    str, AfterValidator(holiday_codes.check_holidays), _text(holiday_codes.PATTERN), Written("holidays code", '"HK"')
 ]
 
 RequiredMailbox = Annotated[

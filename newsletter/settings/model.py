@@ -183,9 +183,13 @@ class Retention(Table):
 class Notifications(Table):
     """How operators learn that something happened."""
 
-    urls: tuple[kinds.Line, ...] = key([], "Apprise URLs to notify.", secret=True)
+    urls: tuple[kinds.Line, ...] = key(
+        [], "Whom to notify: https:// URLs, which get JSON by POST, and Apprise URLs.", secret=True
+    )
     on: tuple[Occasion, ...] = key(["missing_issue", "failed", "paused", "deadline", "summary"], "What to notify of.")
-    heartbeat_url: kinds.OptionalUrl = key("", "Requested after each good run, for a dead man's switch.", secret=True)
+    heartbeat_url: kinds.OptionalUrl = key(
+        "", "For a dead man's switch: requested after each good run, and with /start and /fail.", secret=True
+    )
 
 
 class Settings(Table):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from newsletter.settings.cron_line import parse_cron
 from newsletter.settings.model import Newsletter, Settings
+from newsletter.settings.moments import WEEKDAYS
 from newsletter.settings.suggest import did_you_mean
 from newsletter.settings.toml_lines import KeyPath
 
@@ -33,21 +35,37 @@ def _time_or_cron(_: Settings, table: KeyPath, newsletter: Newsletter) -> Iterat
     if schedule.cron and schedule.time is not None:
         cron, time = (*table, "schedule", "cron"), (*table, "schedule", "time")
         yield Broken(cron, "`time` and `cron` both stand here", (cron, time), "Keep one of them.")
+    if not schedule.cron and schedule.time is None:
+        time = (*table, "schedule", "time")
+        yield Broken(time, "neither `time` nor `cron` stands here", (time,), 'Write time = "06:30".')
 
 
 def _deadline_after_time(_: Settings, table: KeyPath, newsletter: Newsletter) -> Iterator[Broken]:
+    """An edition's deadline may be the next day's; that of the day's issue is its own day's."""
     schedule = newsletter.schedule
-    if schedule.time is not None and schedule.deadline <= schedule.time:
-        deadline, time = (*table, "schedule", "deadline"), (*table, "schedule", "time")
+    if schedule.time is None and not schedule.cron:
+        return
+    which = "cron" if schedule.time is None else "time"
+    time = schedule.time or parse_cron(schedule.cron).time
+    if schedule.deadline <= time:
+        deadline, at = (*table, "schedule", "deadline"), (*table, "schedule", which)
         given = "deadline" in schedule.model_fields_set
-        which = "the deadline" if given else f"the default deadline, {schedule.deadline:%H:%M},"
+        said = "the deadline" if given else f"the default deadline, {schedule.deadline:%H:%M},"
         yield Broken(
             deadline,
-            f"{which} is not after the time of the issue, {schedule.time:%H:%M}",
-            (deadline, time),
+            f"{said} is not after the time of the issue, {time:%H:%M}",
+            (deadline, at),
             "Set `deadline` to a later time of the same day.",
-            at=deadline if given else time,
+            at=deadline if given else at,
         )
+
+
+def _cron_on_some_day(_: Settings, table: KeyPath, newsletter: Newsletter) -> Iterator[Broken]:
+    schedule = newsletter.schedule
+    weekdays = frozenset(number for number, day in enumerate(WEEKDAYS, start=1) if day in schedule.days)
+    if schedule.cron and not parse_cron(schedule.cron).ever_fires(weekdays):
+        cron, days = (*table, "schedule", "cron"), (*table, "schedule", "days")
+        yield Broken(cron, "this cron line never fires on one of `days`", (cron, days), "Take `days` out, or widen it.")
 
 
 def _provider_is_there(settings: Settings, table: KeyPath, newsletter: Newsletter) -> Iterator[Broken]:
@@ -77,6 +95,7 @@ def _many_machines_need_postgresql(settings: Settings, table: KeyPath, newslette
 _NEWSLETTER_RULES: tuple[Callable[[Settings, KeyPath, Newsletter], Iterator[Broken]], ...] = (
     _time_or_cron,
     _deadline_after_time,
+    _cron_on_some_day,
     _provider_is_there,
     _many_machines_need_postgresql,
 )

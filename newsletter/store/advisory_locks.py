@@ -17,6 +17,8 @@ class AdvisoryLock(IntEnum):
     UPGRADE = 0x6E65_7773_0002
     #: Comparing and writing what an import has read.
     IMPORT = 0x6E65_7773_0003
+    #: Leading the daemons on this database: held by a session, not by a transaction (`newsletter.store.leadership`).
+    LEAD = 0x6E65_7773_0004
 
 
 def hold(connection: sa.Connection, lock: AdvisoryLock, *, shared: bool = False) -> None:

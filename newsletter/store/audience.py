@@ -149,6 +149,11 @@ class SqlAudience:
         with reading(self._engine) as connection:
             return freezing.plan(connection, selection)
 
+    def timezones(self, selection: Selection) -> Sequence[str]:
+        """See `AudienceStore`."""
+        with reading(self._engine) as connection:
+            return freezing.timezones(connection, selection)
+
     def members(self, ids: Sequence[int]) -> Iterator[Member]:
         """See `AudienceStore`."""
         with reading(self._engine) as connection:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from newsletter.delivery.states import CLAIMABLE, STATE_BITS, Change, DeliveryState, Mark, after
 from newsletter.store.packing import unpack
+from newsletter.store.run_windows import candidates
 from newsletter.store.state_bytes import STATES, number_in, pack_states, places_in, unpack_states
 from newsletter.store.tables import batch
 
@@ -170,9 +171,12 @@ def walk_batches(connection: sa.Connection, run_id: int, *conditions: sa.ColumnE
 
 def batch_of(connection: sa.Connection, run_id: int, subscriber_id: int) -> BatchRow | None:
     """The batch that this person is a member of."""
-    found = connection.execute(_OF_PERSON, {"of_run": run_id, "id": subscriber_id}).first()
-    row = _row(found) if found else None
-    return row if row is not None and row.place(subscriber_id) is not None else None
+    for wanted in (_OF_PERSON, _OF_PERSON_IN_WINDOWS):
+        for found in connection.execute(wanted, {"of_run": run_id, "id": subscriber_id}).all():
+            row = _row(found)
+            if row.place(subscriber_id) is not None:
+                return row
+    return None
 
 
 def _row(found: sa.Row[*tuple[Any, ...]]) -> BatchRow:
@@ -219,4 +223,11 @@ _DUE = (
 )
 _OF_PERSON = (
     sa.select(*_COLUMNS).where(_RUN, batch.c.first_id <= sa.bindparam("id")).order_by(batch.c.first_id.desc()).limit(1)
+)
+# Where a run has windows, ids ascend within each of them and not beyond: the batch above is one that may hold the id.
+_ONE_A_WINDOW = candidates(sa.bindparam("id"), sa.bindparam("of_run")).subquery()
+_OF_PERSON_IN_WINDOWS = (
+    sa.select(*_COLUMNS)
+    .select_from(_ONE_A_WINDOW.join(batch, batch.c.number == _ONE_A_WINDOW.c.number))
+    .where(_RUN, batch.c.first_id <= sa.bindparam("id"), batch.c.last_id >= sa.bindparam("id"))
 )

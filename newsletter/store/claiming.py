@@ -79,6 +79,8 @@ class Claiming:
         return None
 
     def _claim(self, one: InHand, wish: Wish) -> Claim | None:
+        if one.closed(self._turn.now):
+            return None
         another, places = one.candidates(self._turn.now)
         taken, passed_over, rest = self._take(one, places, self._most(one, wish), wish)
         if not taken:
@@ -173,6 +175,7 @@ class Claiming:
             members=members,
             call_id=self._call_id(row.number, row.attempts, members[0].id),
             first_at=moment(row.first_at),
+            deadline=one.window.deadline if one.window else None,
         )
         self._turn.claims.append(claim)
         return claim

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
 import sqlalchemy as sa
 
@@ -15,6 +18,7 @@ from newsletter.store.batch_rows import BatchRow, batch_of, walk_batches
 from newsletter.store.delivery_notes import OPERATOR, notes_on
 from newsletter.store.recovery import may_hold
 from newsletter.store.run_rows import RunRow, name_of
+from newsletter.store.run_windows import candidates, ranges_of
 from newsletter.store.settling import words_of
 from newsletter.store.tables import attempt, batch, delivery_note, run, subscriber
 
@@ -48,10 +52,12 @@ def deliveries_of(connection: sa.Connection, subscriber_id: int) -> Sequence[Del
         .select_from(run)
         .join(batch, sa.and_(batch.c.run_id == run.c.id, batch.c.first_id == first))
         .where(batch.c.last_id >= subscriber_id)
-        .order_by(run.c.created_at.desc(), run.c.id.desc())
     ).all()
+    in_windows = candidates(sa.literal(subscriber_id)).subquery()
+    wanted = sa.select(run).where(run.c.id.in_(sa.select(in_windows.c.run_id)))
+    every = {row.id: row for row in (*runs, *connection.execute(wanted))}.values()
     found: list[Delivery] = []
-    for row in runs:
+    for row in sorted(every, key=lambda one: (one.created_at, one.id), reverse=True):
         one = batch_of(connection, row.id, subscriber_id)
         place = one.place(subscriber_id) if one is not None else None
         if one is not None and place is not None:
@@ -60,11 +66,17 @@ def deliveries_of(connection: sa.Connection, subscriber_id: int) -> Sequence[Del
 
 
 def deliveries(connection: sa.Connection, row: RunRow, states: Sequence[DeliveryState]) -> Iterator[Delivery]:
-    """Those in these states, by subscriber number; some hundred batches at a time."""
-    for one in walk_batches(connection, row.id, may_hold(*states)):
-        places = one.places(*states)
-        if places:
-            yield from _of_batch(connection, name_of(row), one, places)
+    """Those in these states, by subscriber number; some hundred batches at a time, of each window if there are any."""
+
+    def walk(*conditions: sa.ColumnElement[bool]) -> Iterator[Delivery]:
+        for one in walk_batches(connection, row.id, may_hold(*states), *conditions):
+            if places := one.places(*states):
+                yield from _of_batch(connection, name_of(row), one, places)
+
+    if ranges := ranges_of(connection, row.id):
+        walks = [walk(batch.c.number.between(first, last)) for first, last in ranges]
+        return heapq.merge(*walks, key=attrgetter("subscriber_id"))
+    return walk()
 
 
 def reasons(connection: sa.Connection, run_id: int) -> Mapping[tuple[DeliveryState, str], int]:
@@ -87,7 +99,10 @@ def reasons(connection: sa.Connection, run_id: int) -> Mapping[tuple[DeliverySta
     )
     firsts = [(number, first, last) for number, first, last in rows]
     wanted = {*said, *_with_notes(firsts, [row.subscriber_id for row in noted])}
+    with_words = set(said)
     for one in _these(connection, run_id, sorted(wanted)):
+        if one.number not in with_words and words.keys().isdisjoint(one.ids):
+            continue
         attempts = attempts_over(connection, run_id, one.number)
         for place, person in enumerate(one.ids):
             state = one.state(place)
@@ -138,11 +153,9 @@ def _addresses(connection: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
 
 
 def _with_notes(batches: Iterable[tuple[int, int, int]], people: Sequence[int]) -> Iterator[int]:
-    """The batches that these people (ascending) are in."""
-    at = 0
-    for number, first, last in sorted(batches, key=lambda one: one[1]):
-        while at < len(people) and people[at] < first:
-            at += 1
+    """The batches that these people (ascending) can be in."""
+    for number, first, last in batches:
+        at = bisect_left(people, first)
         if at < len(people) and people[at] <= last:
             yield number
 

@@ -7,7 +7,8 @@ import secrets
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 
 import sqlalchemy as sa
 
@@ -19,6 +20,7 @@ from newsletter.errors import GuardRefused
 from newsletter.store.packing import pack
 from newsletter.store.person_rows import seconds, unpacked_attributes
 from newsletter.store.run_rows import packed_selection, run_name
+from newsletter.store.run_windows import KeptWindow, kept_window, new_window
 from newsletter.store.selecting import ELIGIBLE, PENDING, SUPPRESSED, list_ids, standings
 from newsletter.store.state_bytes import alike
 from newsletter.store.tables import batch, run, run_exclusion, subscriber
@@ -34,23 +36,19 @@ _IDS_A_TIME = 1_000
 
 def freeze(connection: sa.Connection, plan: RunPlan, *, now: dt.datetime) -> tuple[Frozen, str]:
     """Plans a run; see `Ledger.plan`. Returns it and its uid. Holds some thousand ids at a time, however large the
-    audience."""
+    audience; of a run with windows 8 bytes a person."""
     if plan.batch_size < 1:
         raise ValueError("a batch has at least one member")
     uid = secrets.token_hex(8)
     run_id = _new_run(connection, plan, uid, now)
     counts: Counter[int] = Counter()
-    rows: list[dict[str, object]] = []
-    numbers = 0
-    members = _eligible(_standings(connection, plan.selection), counts)
-    while ids := list(islice(members, plan.batch_size)):
-        numbers += 1
-        rows.append(_new_batch(run_id, numbers, ids, now))
-        if len(rows) == _BATCHES_A_TIME:
-            connection.execute(sa.insert(batch), rows)
-            rows = []
-    if rows:
-        connection.execute(sa.insert(batch), rows)
+    number = 0
+    for window, members in _windows(connection, plan, counts):
+        first = number + 1
+        due_at = max(seconds(now), window.opens_at) if window else seconds(now)
+        number = _new_batches(connection, run_id, number, members, plan.batch_size, due_at)
+        if window:
+            new_window(connection, run_id, window, range(first, number + 1))
     planned, excluded = counts[ELIGIBLE], _excluded(counts)
     if plan.expected is not None and plan.expected != planned:
         raise GuardRefused(
@@ -83,6 +81,14 @@ def count(connection: sa.Connection, selection: Selection) -> Mapping[str, int]:
     for found, number in connection.execute(sa.select(standing, sa.func.count()).group_by(standing)):
         counts[found] = number
     return {"planned": counts[ELIGIBLE]} | {str(reason): number for reason, number in _excluded(counts).items()}
+
+
+def timezones(connection: sa.Connection, selection: Selection) -> list[str]:
+    """The time zones of those whom `freeze` would take, as they are kept, sorted; '' of those who have none."""
+    people = standings(selection, list_ids(connection, selection)).order_by(None).subquery()
+    person, standing = people.c
+    wanted = sa.select(subscriber.c.timezone).distinct().select_from(people.join(subscriber, subscriber.c.id == person))
+    return sorted(connection.scalars(wanted.where(standing == ELIGIBLE)))
 
 
 def members(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Member]:
@@ -138,7 +144,23 @@ def _new_run(connection: sa.Connection, plan: RunPlan, uid: str, now: dt.datetim
         ) from None
 
 
-def _new_batch(run_id: int, number: int, ids: Sequence[int], now: dt.datetime) -> dict[str, object]:
+def _new_batches(
+    connection: sa.Connection, run_id: int, number: int, members: Iterator[int], size: int, due_at: int
+) -> int:
+    """Adds the batches of these people (ascending), numbered on from `number`; the number of the last one."""
+    rows: list[dict[str, object]] = []
+    while ids := list(islice(members, size)):
+        number += 1
+        rows.append(_new_batch(run_id, number, ids, due_at))
+        if len(rows) == _BATCHES_A_TIME:
+            connection.execute(sa.insert(batch), rows)
+            rows = []
+    if rows:
+        connection.execute(sa.insert(batch), rows)
+    return number
+
+
+def _new_batch(run_id: int, number: int, ids: Sequence[int], due_at: int) -> dict[str, object]:
     return {
         "run_id": run_id,
         "number": number,
@@ -149,8 +171,33 @@ def _new_batch(run_id: int, number: int, ids: Sequence[int], now: dt.datetime) -
         "states": alike(DeliveryState.PLANNED),
         "attempts": 0,
         "claims": 0,
-        "due_at": seconds(now),
+        "due_at": due_at,
     }
+
+
+def _windows(
+    connection: sa.Connection, plan: RunPlan, counts: Counter[int]
+) -> Iterator[tuple[KeptWindow | None, Iterator[int]]]:
+    """The windows in the order in which they open, each with the ids of those who may be mailed in it, ascending; None
+    for everybody where the run has none. Everybody is counted."""
+    if plan.window_of is None:
+        yield None, _eligible(_standings(connection, plan.selection), counts)
+        return
+    windows: dict[str, KeptWindow] = {}
+    members: dict[KeptWindow, array[int]] = {}
+    # zones and people in one statement: it sees one state of both
+    for group in _zoned_standings(connection, plan.selection):
+        found: dict[KeptWindow, list[int]] = {}
+        for standing, zone, ids in group:
+            counts[standing] += len(ids)
+            if standing == ELIGIBLE:
+                if zone not in windows:
+                    windows[zone] = kept_window(plan.window_of(zone), plan.deadline)
+                found.setdefault(windows[zone], []).extend(ids)
+        for window, people in found.items():
+            members.setdefault(window, array("q")).extend(sorted(people))
+    for window in sorted(members):
+        yield window, iter(members.pop(window))
 
 
 def _standings(connection: sa.Connection, selection: Selection) -> Iterator[tuple[int, list[int]]]:
@@ -165,6 +212,23 @@ def _standings(connection: sa.Connection, selection: Selection) -> Iterator[tupl
     wanted = sa.select(standing, ids).group_by(group, standing).order_by(group)
     for found, text in connection.execute(wanted, execution_options={"yield_per": _GROUPS_A_TIME}):
         yield found, sorted(map(int, text.split()))
+
+
+def _zoned_standings(connection: sa.Connection, selection: Selection) -> Iterator[list[tuple[int, str, list[int]]]]:
+    """(standing, time zone, ids of people in both), some thousand people at a time, who stand behind those before."""
+    people = standings(selection, list_ids(connection, selection)).order_by(None).subquery()
+    person, standing = people.c
+    group = person.op("/")(sa.literal_column(str(_PEOPLE_A_TIME)))
+    ids = sa.func.aggregate_strings(sa.cast(person, sa.Text), " ")
+    wanted = (
+        sa.select(group, standing, subscriber.c.timezone, ids)
+        .select_from(people.join(subscriber, subscriber.c.id == person))
+        .group_by(group, standing, subscriber.c.timezone)
+        .order_by(group)
+    )
+    rows = connection.execute(wanted, execution_options={"yield_per": _GROUPS_A_TIME})
+    for _, together in groupby(rows, key=itemgetter(0)):
+        yield [(found, zone, list(map(int, text.split()))) for _, found, zone, text in together]
 
 
 def _eligible(everyone: Iterator[tuple[int, list[int]]], counts: Counter[int]) -> Iterator[int]:

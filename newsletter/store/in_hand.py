@@ -6,7 +6,8 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from newsletter.delivery.states import CLAIMABLE, DeliveryState
+from newsletter.delivery.ledger import Window
+from newsletter.delivery.states import CLAIMABLE, Change, DeliveryState
 from newsletter.store.attempts import NewAttempt
 from newsletter.store.batch_rows import BatchRow
 from newsletter.store.person_rows import seconds
@@ -39,14 +40,15 @@ class Schedule:
 
 @dataclass(slots=True, eq=False)
 class InHand:
-    """One batch, and when what of it is to be claimed."""
+    """One batch, and when what of it is to be claimed: within its `window`, where the run has windows."""
 
     row: BatchRow
     schedule: Schedule
+    window: Window | None = None
 
     def copy(self) -> InHand:
         """The same, to be changed by itself."""
-        return InHand(self.row.copy(), self.schedule.copy())
+        return InHand(self.row.copy(), self.schedule.copy(), self.window)
 
     def tidy(self) -> None:
         """Nobody is pending who was settled in between, or of another attempt than the last."""
@@ -56,7 +58,8 @@ class InHand:
         ]
 
     def next_at(self) -> dt.datetime | None:
-        """When something may be claimed; None where nothing may before a call in flight is reported, or ever."""
+        """When something may be claimed, or is to expire; None where nothing may before a call in flight is reported,
+        or ever."""
         plan, row = self.schedule, self.row
         times = [plan.admit_at] if plan.pending else []
         if not row.number_in(_S.IN_FLIGHT):  # else another attempt would begin while this one is under way
@@ -65,7 +68,19 @@ class InHand:
                 times.append(plan.admit_at)
             if row.number_in(_S.RETRY_WAIT) > waiting:
                 times.append(plan.retry_at)
-        return min(times, default=None)
+        if not times or self.window is None:
+            return min(times, default=None)
+        return min(max(min(times), self.window.opens_at), self.window.deadline)
+
+    def closed(self, now: dt.datetime) -> bool:
+        """Whether nobody may be claimed now because of the window; where it is over, those who are left expire."""
+        if self.window is None or self.window.opens_at <= now < self.window.deadline:
+            return False
+        if now >= self.window.deadline:
+            for place in self.row.places(*CLAIMABLE):
+                self.row.change(place, Change.EXPIRE)
+            self.tidy()
+        return True
 
     def candidates(self, now: dt.datetime) -> tuple[bool, list[int]]:
         """Who may be claimed now, by their places, and whether it takes another attempt."""

@@ -14,7 +14,7 @@ from newsletter.delivery.ledger import Balance, RunPlan, Settlement
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import OVER, DeliveryState, Mark, RunState
 from newsletter.errors import GuardRefused, Place, TemporaryError
-from newsletter.store import freezing, recovery, settling
+from newsletter.store import approving, freezing, recovery, settling
 from newsletter.store.batch_rows import Stale
 from newsletter.store.engine import reading, writing
 from newsletter.store.journal import Claimed, Entry, Event, Journal
@@ -31,8 +31,10 @@ from newsletter.store.run_rows import (
     settle_run,
     share_run,
 )
+from newsletter.store.run_windows import windows_of
 from newsletter.store.senders import Sender, Senders
 from newsletter.store.tables import test_send
+from newsletter.store.withdrawing import withdraw
 
 _TRIES = 20
 
@@ -65,6 +67,13 @@ class SqlLedger(LedgerViews):
         if self._in_journal(name):
             raise self._forgot(name)
 
+    def withdraw(self, run_id: int) -> bool:
+        """See `Ledger`. What the journal has of the run stays: it says that it was planned, and that hinders nobody.
+        Raises UsageError where there is no such run."""
+        with writing(self._engine) as connection:
+            row = read_run(connection, run_id, hold=True)
+            return withdraw(connection, row, self._journal.entries(str(name_of(row))))
+
     def take(
         self, run_id: int, *, resend_unknown: bool = False, limit: int | None = None, now: dt.datetime
     ) -> SqlRunLedger:
@@ -92,14 +101,14 @@ class SqlLedger(LedgerViews):
                     ended_at=None,
                     sender_id=sender.id,
                 )
-                counts = count_members(connection, run_id)
+                counts, windows = count_members(connection, run_id), windows_of(connection, run_id)
         except BaseException:
             if sender is not None:
                 sender.lock.release()
             raise
         if dead is not None:
             self._senders.clear(dead)
-        return SqlRunLedger(Tools(self._engine, self._senders, self._journal), row, sender, counts, limit)
+        return SqlRunLedger(Tools(self._engine, self._senders, self._journal), row, sender, counts, windows, limit)
 
     def pause(self, run_id: int, reason: str, *, now: dt.datetime) -> bool:  # noqa: ARG002 - the Protocol's; a pause has no time
         """See `Ledger`. GuardRefused also where only unknown outcomes are left."""
@@ -164,7 +173,7 @@ class SqlLedger(LedgerViews):
                 raise GuardRefused(f"{name_of(row)} was cancelled", hint="Nothing more of it is sent.")
             self._refuse_living(connection, row, now)
             dead = self._recover(connection, row, now)
-            opened = settling.open_again(connection, run_id, states, now)
+            opened = settling.open_again(connection, run_id, states, deadline, now)
             values: dict[str, object] = {"sender_id": None}
             if opened:
                 reason = f"{opened:,} are to be tried again"
@@ -197,6 +206,11 @@ class SqlLedger(LedgerViews):
                     at=seconds(now),
                 )
             )
+
+    def approve(self, name: RunName, content_hash: str, *, by: str, now: dt.datetime) -> None:
+        """See `Ledger`."""
+        with writing(self._engine) as connection:
+            approving.approve(connection, name, content_hash, by=by, now=now)
 
     def _evidence(self, run_id: int, subscriber_id: int, mark: Mark, now: dt.datetime) -> bool:
         with writing(self._engine) as connection:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from newsletter.delivery.ledger import Balance, Delivery, RunRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import OVER, DeliveryState
-from newsletter.store import deliveries
+from newsletter.store import approving, deliveries
 from newsletter.store.engine import reading
 from newsletter.store.person_rows import moment
 from newsletter.store.run_rows import balance_of, count_members, read_run, record
@@ -87,6 +87,11 @@ class LedgerViews:
         with reading(self._engine) as connection:
             row = connection.execute(wanted.order_by(test_send.c.id.desc()).limit(1)).one_or_none()
         return (row.content_hash, moment(row.at), tuple(json.loads(row.addresses))) if row else None
+
+    def approval(self, name: RunName) -> tuple[str, dt.datetime, str] | None:
+        """See `Ledger`."""
+        with reading(self._engine) as connection:
+            return approving.approval(connection, name)
 
     def _records(self, wanted: sa.Select[tuple[object, ...]]) -> Sequence[RunRecord]:
         with reading(self._engine) as connection:

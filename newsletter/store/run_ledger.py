@@ -36,6 +36,7 @@ from newsletter.store.run_rows import (
     settle_run,
     share_run,
 )
+from newsletter.store.run_windows import RunWindows
 from newsletter.store.selecting import standing_members
 from newsletter.store.senders import Sender, Senders
 from newsletter.store.settling import expire_run, pause_run
@@ -58,13 +59,21 @@ class Tools:
 class SqlRunLedger:
     """`RunLedger`; `SqlLedger.take` makes it."""
 
-    def __init__(self, tools: Tools, row: RunRow, sender: Sender, counts: Counter[int], limit: int | None) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        row: RunRow,
+        sender: Sender,
+        counts: Counter[int],
+        windows: RunWindows,
+        limit: int | None,
+    ) -> None:
         self._tools = tools
         self._sender = sender
         self._record = record(row, "this process")
         self._uid = row.uid
         self._planned = row.planned
-        self._hands = Hands(row.id, sender.id, counts)
+        self._hands = Hands(row.id, sender.id, counts, windows)
         self._limit = self._allowance = limit
         self._standing = standing_members(tools.engine.dialect.name, self._record.selection)
         self._closed = False

@@ -15,8 +15,10 @@ from newsletter.delivery.states import CLAIMABLE, Change, DeliveryState, Mark, R
 from newsletter.store.attempts import Attempt, attempts_over
 from newsletter.store.batch_rows import BatchRow, batch_of, walk_batches
 from newsletter.store.delivery_notes import OPERATOR, drop_notes, keep_notes, notes_on
+from newsletter.store.person_rows import seconds
 from newsletter.store.recovery import may_hold, reopen
 from newsletter.store.run_rows import RunRow, change_run
+from newsletter.store.run_windows import extend_windows
 from newsletter.store.state_bytes import alike
 from newsletter.store.tables import batch
 
@@ -70,11 +72,14 @@ def settle_unknown(
     return settled
 
 
-def open_again(connection: sa.Connection, run_id: int, states: Sequence[DeliveryState], now: dt.datetime) -> int:
-    """Rejected or expired deliveries wait for another try; how many."""
+def open_again(
+    connection: sa.Connection, run_id: int, states: Sequence[DeliveryState], deadline: dt.datetime, now: dt.datetime
+) -> int:
+    """Rejected or expired deliveries wait for another try, until `deadline` where they have a window; how many."""
     if not RETRIABLE.issuperset(states):
         raise ValueError("only what was rejected or has expired can be tried again")
     opened = 0
+    batches: list[int] = []
     for one in walk_batches(connection, run_id, may_hold(*states)):
         places = one.places(*states)
         for place in places:
@@ -82,7 +87,9 @@ def open_again(connection: sa.Connection, run_id: int, states: Sequence[Delivery
         if places:
             reopen(one, now)
             one.save(connection)
+            batches.append(one.number)
         opened += len(places)
+    extend_windows(connection, run_id, batches, seconds(deadline))
     return opened
 
 

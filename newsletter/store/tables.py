@@ -155,6 +155,8 @@ run = sa.Table(
     sa.Column("sender_id", Id, sa.ForeignKey("sender.id"), nullable=True),
     # the guard against sending twice
     sa.UniqueConstraint("newsletter", "issue_date", "edition"),
+    # no number is given twice, also not after a run was withdrawn: who still has the old one must not send the new one
+    sqlite_autoincrement=True,
 )
 
 run_exclusion = sa.Table(
@@ -240,4 +242,71 @@ test_send = sa.Table(
     sa.Column("addresses", sa.Text, nullable=False),
     sa.Column("at", Moment, nullable=False),
     sa.Index("ix_test_send_newsletter_slot", "newsletter", "slot"),
+)
+
+approval = sa.Table(
+    "approval",
+    metadata,
+    sa.Column("newsletter", sa.Text, primary_key=True),
+    # date, and edition where there is one
+    sa.Column("slot", sa.Text, primary_key=True),
+    sa.Column("content_hash", sa.Text, nullable=False),
+    sa.Column("approved_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("at", Moment, nullable=False),
+)
+
+run_window = sa.Table(
+    "run_window",
+    metadata,
+    # of a run whose recipients get it at their own local time: one row for each moment, none for other runs
+    sa.Column("run_id", Id, sa.ForeignKey("run.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    # its batches, whose members' numbers ascend within a window and not beyond
+    sa.Column("first_batch", sa.Integer, nullable=False),
+    sa.Column("last_batch", sa.Integer, nullable=False),
+    sa.Column("opens_at", Moment, nullable=False),
+    sa.Column("deadline", Moment, nullable=False),
+)
+
+schedule_slot = sa.Table(
+    "schedule_slot",
+    metadata,
+    sa.Column("newsletter", sa.Text, primary_key=True),
+    # date, and edition where there is one
+    sa.Column("slot", sa.Text, primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    # SlotState
+    sa.Column("state", sa.Text, nullable=False),
+    # why it was missed or skipped
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("changed_at", Moment, nullable=False),
+    sa.Index("ix_schedule_slot_state", "state"),
+)
+
+schedule_mark = sa.Table(
+    "schedule_mark",
+    metadata,
+    sa.Column("newsletter", sa.Text, primary_key=True),
+    # every slot up to here was dealt with; never goes back, whatever the clock does
+    sa.Column("until", Moment, nullable=False),
+)
+
+schedule_skip = sa.Table(
+    "schedule_skip",
+    metadata,
+    sa.Column("newsletter", sa.Text, primary_key=True),
+    # ISO date
+    sa.Column("date", sa.Text, primary_key=True),
+    # "*": whatever the edition
+    sa.Column("edition", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("at", Moment, nullable=False),
+)
+
+notice = sa.Table(
+    "notice",
+    metadata,
+    # the cause of an alert that was told
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("at", Moment, nullable=False),
 )

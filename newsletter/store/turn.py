@@ -21,6 +21,7 @@ from newsletter.store.in_hand import InHand, Schedule
 from newsletter.store.journal import Claimed
 from newsletter.store.person_rows import seconds
 from newsletter.store.run_rows import count_members
+from newsletter.store.run_windows import RunWindows
 from newsletter.store.tables import batch
 
 _S = DeliveryState
@@ -39,6 +40,7 @@ class Hands:
     run_id: int
     sender_id: int
     counts: Counter[int]
+    windows: RunWindows = field(default_factory=RunWindows)
     batches: dict[int, InHand] = field(default_factory=dict)
     put_down: dict[int, Schedule] = field(default_factory=dict)
     handed: dict[tuple[int, int], set[int]] = field(default_factory=dict)
@@ -154,7 +156,7 @@ class Turn:
 
     def _take_row(self, row: BatchRow) -> InHand:
         known = None if self._afresh else self._hands.put_down.get(row.number)
-        return self._take(InHand(row, known.copy() if known else Schedule()))
+        return self._take(self._in_hand(row, known.copy() if known else Schedule()))
 
     def _take(self, one: InHand) -> InHand:
         one.row.sender_id, one.row.due_at = self._hands.sender_id, None
@@ -195,7 +197,10 @@ class Turn:
         for row in read_batches(self.connection, self._hands.run_id, batch.c.number.in_(list(held))):
             before = held[row.number]
             row.moves.update((was, now) for was, now in zip(before.row.states, row.states, strict=True) if was != now)
-            self._take(InHand(row, before.schedule.copy()))
+            self._take(self._in_hand(row, before.schedule.copy()))
+
+    def _in_hand(self, row: BatchRow, schedule: Schedule) -> InHand:
+        return InHand(row, schedule, self._hands.windows.of(row.number))
 
 
 def whole_seconds(moment: dt.datetime) -> int:

@@ -1,1 +1,1 @@
-"""What is served over HTTP. So far the preview, on this machine alone."""
+"""What is served over HTTP: the preview on this machine, and the web part, so far its health."""

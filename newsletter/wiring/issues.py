@@ -16,6 +16,7 @@ from newsletter.settings.loaded import Loaded
 from newsletter.wiring.parts import audience_store, signing_keys, template_roots
 
 if TYPE_CHECKING:
+    from newsletter.audience.store import AudienceStore
     from newsletter.delivery.provider import MailProvider
     from newsletter.issue.model import Issue
     from newsletter.pipeline.dry_run import DryRun
@@ -102,27 +103,33 @@ def one_mail(
         return choose_mail(ready, audience, shown_to, links)
 
 
-def branching_values(request: IssueRequest) -> Callable[[Issue], Iterator[Mapping[str, str]]]:
+def branching_values(
+    request: IssueRequest, store: AudienceStore | None = None
+) -> Callable[[Issue], Iterator[Mapping[str, str]]]:
     """What the members of an issue's audience have in the fields that a template may branch on."""
 
     from newsletter.delivery.recipients import branching_fields
 
     def values(issue: Issue) -> Iterator[Mapping[str, str]]:
-        with synced_audience(request, issue, lambda _: None) as audience:
+        with synced_audience(request, issue, lambda _: None, store) as audience:
             yield from map(branching_fields, audience.members())
 
     return values
 
 
 @contextmanager
-def synced_audience(request: IssueRequest, issue: Issue, say: Callable[[str], None]) -> Iterator[IssueAudience]:
-    """The audience of the issue, after the subscriber files were synced. No run is planned by it."""
+def synced_audience(
+    request: IssueRequest, issue: Issue, say: Callable[[str], None], store: AudienceStore | None = None
+) -> Iterator[IssueAudience]:
+    """The audience of the issue, after the subscriber files were synced. No run is planned by it. `store` is the
+    database, where it is open already."""
     from newsletter.pipeline.issue_audience import audience_of, lists_of, refuse_unknown_lists
     from newsletter.pipeline.left_out_rows import LeftOutRows
     from newsletter.pipeline.subscriber_files import sync_before_sending
 
     selection = lists_of(request, issue)
-    store = audience_store(request.loaded, say)
+    if store is None:
+        store = audience_store(request.loaded, say)
     with closing(LeftOutRows(selection.lists)) as rows:
         sync_before_sending(store, request.loaded, rows, now=dt.datetime.now(dt.UTC))
         refuse_unknown_lists(request, selection, store, rows)

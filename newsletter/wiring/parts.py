@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from newsletter.delivery.ledger import Ledger
+    from newsletter.schedule.records import Leadership
     from newsletter.store.audience import SqlAudience
 
 
@@ -49,6 +50,17 @@ def audience_store(loaded: Loaded, say: Callable[[str], None] = lambda _: None) 
     engine = database(loaded)
     ensure_current(engine, say)
     return SqlAudience(engine, erasure_key(engine))
+
+
+def leadership(loaded: Loaded) -> Leadership:
+    """Who of several daemons on the database acts. Its lock stands with those of senders."""
+    from newsletter.store.engine import sqlite_path  # see database
+    from newsletter.store.leadership import leadership as leadership_on
+
+    engine = database(loaded)
+    file = sqlite_path(engine)
+    beside = file.parent if file is not None else loaded.resolve("var")
+    return leadership_on(engine, locks=beside / "locks")
 
 
 def signing_keys(loaded: Loaded) -> Sequence[str]:

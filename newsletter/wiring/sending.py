@@ -14,6 +14,7 @@ from newsletter.delivery.observing import Observer
 from newsletter.delivery.provider import MailProvider
 from newsletter.logs import RunLog
 from newsletter.metrics import Metrics, RunMetrics
+from newsletter.pipeline.approve_issue import approve_issue
 from newsletter.pipeline.onlookers import OnBalance
 from newsletter.pipeline.prepare import Prepared, prepare
 from newsletter.pipeline.request import IssueRequest
@@ -137,6 +138,13 @@ def send_as_test(request: IssueRequest, to: Sequence[str], say: Say) -> tuple[Pr
             now=dt.datetime.now(dt.UTC),
         )
     return ready, sent
+
+
+def approve(request: IssueRequest, by: str, say: Say) -> Prepared:
+    """Approves the issue as it is now. Raises ChecksFailed and GuardRefused."""
+    ready = prepare(request, template_roots(request.loaded), branching_values(request))
+    approve_issue(ready, ledger(request.loaded, say), by=by, now=now_there(request))
+    return ready
 
 
 def now_there(request: IssueRequest) -> dt.datetime:

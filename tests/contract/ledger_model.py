@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from newsletter.delivery.ledger import Claim, Report, Settlement
+from newsletter.delivery.ledger import Claim, Report, Settlement, Window
 from newsletter.delivery.model import Accepted, Busy, Refused, Unknown
 from newsletter.delivery.states import DeliveryState as S
 from newsletter.delivery.states import Mark, RunState
@@ -37,6 +37,9 @@ class Model:
     may_be_mailed: set[int] = field(default_factory=set)
     state: RunState = RunState.PLANNED
     holder: Held | None = None
+    #: member → the number of their window in `windows`, where the run has any: from when until when they may be claimed
+    window: dict[int, int] = field(default_factory=dict)
+    windows: list[Window] = field(default_factory=list)
     #: somebody asked that what is unknown be sent again: then a second copy is no fault
     resent: bool = False
 
@@ -71,14 +74,22 @@ class Model:
         self.holder = Held()
         return self.holder
 
-    def claim(self, claim: Claim) -> None:
+    def claim(self, claim: Claim, now: dt.datetime) -> None:
         assert self.holder is not None
         for member in claim.members:
+            assert self.is_open(member.id, now), "its window was not open"
+            assert claim.deadline == (self.windows[self.window[member.id]].deadline if self.windows else None)
             assert self.states[member.id] in WAITING, "it was not to be claimed"
             assert member.id in self.may_be_mailed, "they had left before"
             self.states[member.id] = S.IN_FLIGHT
             self.claimed[member.id] += 1
         self.holder.out.append((claim, {member.id: self.claimed[member.id] for member in claim.members}))
+
+    def is_open(self, one: int, now: dt.datetime) -> bool:
+        return not self.windows or (self.windows[self.window[one]].opens_at <= now and not self.is_over(one, now))
+
+    def is_over(self, one: int, now: dt.datetime) -> bool:
+        return bool(self.windows) and now >= self.windows[self.window[one]].deadline
 
     def found_way_back(self) -> None:
         """The holder asks the database again: calls that were never made are made later."""
@@ -151,6 +162,9 @@ class Model:
         return settled
 
     def retry(self, deadline: dt.datetime) -> int:
+        if self.windows:
+            for number in {self.window[one] for one in self.those(S.REJECTED, S.EXPIRED)}:
+                self.windows[number] = replace(self.windows[number], deadline=deadline)
         opened = self.change(S.REJECTED, S.RETRY_WAIT) + self.change(S.EXPIRED, S.RETRY_WAIT)
         if opened:
             self.state, self.deadline = RunState.PAUSED, deadline

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import sqlalchemy as sa
 
 from newsletter.audience.model import Subscriber
 from newsletter.audience.people import Frozen, ImportTerms, Selection
-from newsletter.delivery.ledger import Claim, Exchange, Report, RunPlan, Wish
+from newsletter.delivery.ledger import Claim, Exchange, Report, RunPlan, Window, Wish
 from newsletter.delivery.model import Accepted, Outcome
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState
@@ -43,6 +45,21 @@ def readers(count: int, first: int = 0) -> list[Subscriber]:
     return people(f"reader{number:05}" for number in range(first, first + count))
 
 
+def in_zones(rows: Sequence[Subscriber], *zones: str) -> list[Subscriber]:
+    """The first lives in the first of the zones, the next in the next, and so on round."""
+    return [replace(row, timezone=zone) for row, zone in zip(rows, cycle(zones), strict=False)]
+
+
+def windows(**hours: tuple[float, float]) -> Callable[[str], Window]:
+    """A `RunPlan.window_of`: for each zone from when until when, in hours after NOW; other zones are as `home`."""
+
+    def window_of(zone: str) -> Window:
+        opens, ends = hours.get(zone, hours["home"])
+        return Window(later(3600 * opens), later(3600 * ends))
+
+    return window_of
+
+
 def load(store: SqlAudience, rows: Sequence[Subscriber]) -> None:
     store.import_rows(rows, ImportTerms(into="daily", source="test"), now=NOW)
 
@@ -55,6 +72,7 @@ def plan_of(
     selection: Selection = DAILY,
     deadline: dt.datetime = DEADLINE,
     expected: int | None = None,
+    window_of: Callable[[str], Window] | None = None,
 ) -> RunPlan:
     slot = f"{day}.{edition}" if edition else str(day)
     return RunPlan(
@@ -68,6 +86,7 @@ def plan_of(
         batch_size=size,
         deadline=deadline,
         expected=expected,
+        window_of=window_of,
     )
 
 

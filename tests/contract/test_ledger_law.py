@@ -11,6 +11,7 @@ import datetime as dt
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -28,11 +29,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from ledger_model import OVER, WAITING, Held, Model
-from ledger_runs import DAILY, NOW, S, die, ledger_of, load, people, plan, readers
+from ledger_runs import DAILY, NOW, S, die, in_zones, ledger_of, load, people, plan, readers
 
 from newsletter.audience.model import Member
 from newsletter.audience.people import SuppressionReason
-from newsletter.delivery.ledger import Admission, Claim, Halt, Report, RunLost, Settlement, Wish
+from newsletter.delivery.ledger import Admission, Claim, Halt, Report, RunLost, Settlement, Window, Wish
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
 from newsletter.delivery.states import Mark, RunState
 from newsletter.errors import GuardRefused, TemporaryError
@@ -57,6 +58,15 @@ sizes = st.integers(1, 5)
 wishes = st.lists(sizes, min_size=1, max_size=3)
 
 
+#: Zone → from when until when it may have the run, in seconds after the run was planned; the last ends with the run.
+ZONES = {"late": (-3_600, 20), "home": (0, 4 * 3_600), "": (90.5, 4 * 3_600), "far": (2 * 3_600, 6 * 3_600)}
+
+
+def whole(moment: dt.datetime) -> dt.datetime:
+    """The first whole second that is not before it."""
+    return moment if moment.microsecond == 0 else moment.replace(microsecond=0) + dt.timedelta(seconds=1)
+
+
 class Ways(RuleBasedStateMachine):
     """The steps."""
 
@@ -76,19 +86,19 @@ class Ways(RuleBasedStateMachine):
         #: others wrote since this process took the run, or an answer was lost: it knows when it closes it
         self.outside = False
 
-    @initialize(size=sizes, count=st.integers(2, 12))
-    def plan(self, size: int, count: int) -> None:
-        load(self.store, [*readers(count), *people(["pending"], agreed=False)])
-        self._plan(size)
+    @initialize(size=sizes, count=st.integers(2, 12), windowed=st.booleans())
+    def plan(self, size: int, count: int, windowed: bool) -> None:
+        load(self.store, [*in_zones(readers(count), *ZONES), *people(["pending"], agreed=False)])
+        self._plan(size, windowed=windowed)
         assert len(self.model.members) == count
 
     @precondition(lambda self: self.model.state in OVER and self.model.holder is None)
-    @rule(size=sizes)
-    def plan_another(self, size: int) -> None:
+    @rule(size=sizes, windowed=st.booleans())
+    def plan_another(self, size: int, windowed: bool) -> None:
         """For whoever is left, and whoever joined."""
         self.gone.clear()
         self.now = NOW + self.editions * 24 * HOURS
-        self._plan(size)
+        self._plan(size, windowed=windowed)
 
     # one process after the other
 
@@ -157,6 +167,7 @@ class Ways(RuleBasedStateMachine):
         assert self.model.holder
         for one, state in self._found().items():
             if state is S.IN_FLIGHT and self.model.states[one] in WAITING:
+                assert self.model.is_open(one, self.now)
                 self.model.states[one] = S.IN_FLIGHT
                 self.model.claimed[one] += 1
                 self.model.holder.phantoms.add(one)
@@ -334,12 +345,23 @@ class Ways(RuleBasedStateMachine):
 
     # the model's share
 
-    def _plan(self, size: int) -> None:
+    def _plan(self, size: int, *, windowed: bool) -> None:
         edition = f"no{self.editions}"
         self.editions += 1
         deadline = self.now + 6 * HOURS
-        self.run_id = plan(self.ledger, edition=edition, size=size, deadline=deadline).run_id
-        self.model = Model(list(self.store.plan(DAILY).members), deadline)
+        windows = {
+            zone: Window(self.now + dt.timedelta(seconds=opens), self.now + dt.timedelta(seconds=ends))
+            for zone, (opens, ends) in ZONES.items()
+        }
+        window_of = windows.__getitem__ if windowed else None
+        self.run_id = plan(self.ledger, edition=edition, size=size, deadline=deadline, window_of=window_of).run_id
+        members = list(self.store.members(self.store.plan(DAILY).members))
+        self.model = Model([member.id for member in members], deadline)
+        if windowed:
+            kept = {zone: number for number, zone in enumerate(windows)}
+            self.model.window = {member.id: kept[member.timezone] for member in members}
+            # whole seconds: neither early nor late
+            self.model.windows = [replace(one, opens_at=whole(one.opens_at)) for one in windows.values()]
 
     def _may_go_on(self) -> bool:
         """A process has the run, or what is to be done with one that has it no more; False where it is over then."""
@@ -406,9 +428,11 @@ class Ways(RuleBasedStateMachine):
         for one, state in self._found().items():
             if one in left and state is S.SUPPRESSED:
                 self.model.states[one] = S.SUPPRESSED
+            elif state is S.EXPIRED and self.model.states[one] in WAITING and self.model.is_over(one, self.now):
+                self.model.states[one] = S.EXPIRED
         for claim in claims:
             if claim is not None:
-                self.model.claim(claim)
+                self.model.claim(claim, self.now)
 
     def _check_halt(self, halt: Halt | None, claims: Sequence[Claim | None]) -> None:
         if self.model.state is RunState.SENDING:

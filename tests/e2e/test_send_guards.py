@@ -131,18 +131,6 @@ def test_the_disk_sends_nothing(project: LiveProject, server: SmtpServer) -> Non
     nothing_was_sent(project, server)
 
 
-@pytest.mark.parametrize(
-    ("table", "key", "value"),
-    [("SCHEDULE", "REQUIRE_APPROVAL", "true"), ("SCHEDULE", "RECIPIENT_TIMEZONE", "true")],
-)
-def test_a_safeguard_that_this_version_lacks_is_not_passed_over(
-    project: LiveProject, server: SmtpServer, table: str, key: str, value: str
-) -> None:
-    asked = {f"NEWSLETTER__NEWSLETTERS__DAILY_BUZZ__{table}__{key}": value}
-    refused(project.call("send", SLOT, "--confirm", "12", **asked), key.lower(), "Take that key out")
-    nothing_was_sent(project, server)
-
-
 def test_a_missing_secret_is_told_before_anything_is_planned(project: LiveProject, server: SmtpServer) -> None:
     project.edit(project.config, 'username = ""', 'username = "buzz"')
     ended = project.send()

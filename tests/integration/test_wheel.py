@@ -98,6 +98,15 @@ def test_the_wheel_carries_no_list_but_the_sample(installed: Installed) -> None:
         assert [Path(name).name for name in names if name.endswith(".csv")] == ["daily-buzz.csv"]
 
 
+def test_the_source_distribution_carries_every_file_of_deploy(installed: Installed) -> None:
+    with tarfile.open(installed.sdist) as sdist:
+        carried = {name.partition("/")[2] for name in sdist.getnames() if not sdist.getmember(name).isdir()}
+    made = {ROOT / "deploy/project", ROOT / "deploy/secrets"}
+    ours = {file for file in (ROOT / "deploy").rglob("*") if file.is_file() and not made & set(file.parents)}
+    assert len(ours) > 10
+    assert {name for name in carried if name.startswith("deploy/")} == {str(file.relative_to(ROOT)) for file in ours}
+
+
 def test_the_wheel_says_what_it_is(installed: Installed) -> None:
     with zipfile.ZipFile(installed.wheel) as wheel:
         [metadata] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]

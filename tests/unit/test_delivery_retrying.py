@@ -19,6 +19,7 @@ from newsletter.delivery.retrying import (
     BASE,
     CAP,
     answered,
+    deadline_of,
     held_for,
     lost,
     pause_reason,
@@ -156,3 +157,31 @@ class TestWords:
         assert address not in words
         assert len(words) <= 200
         assert len(words.splitlines()) <= 1
+
+
+class TestWindows:
+    """A claim may have a deadline of its own: the end of its members' window."""
+
+    WITHIN = replace(CLAIM, deadline=later(60))
+
+    def test_its_end_ends_the_retries_even_where_the_runs_deadline_is_far(self) -> None:
+        outcomes = same_for_all(self.WITHIN, Busy("greylisted"))
+        for now, after, again in (
+            (1, None, True),
+            (50, None, True),
+            (59, None, False),
+            (1, 58.0, True),
+            (1, 59, False),
+        ):
+            told = dict.fromkeys(outcomes, Busy("greylisted", after))
+            at = answered(self.WITHIN, told, terms=TERMS, now=later(now), jitter=Random(3)).retry_at
+            assert (at is not None) is again
+            assert at is None or at < later(60)
+
+    def test_the_runs_deadline_stays_the_last_word(self) -> None:
+        terms = replace(TERMS, deadline=later(30))
+        assert deadline_of(self.WITHIN, terms) == later(30)
+        assert deadline_of(self.WITHIN, TERMS) == later(60)
+        assert deadline_of(CLAIM, TERMS) == TERMS.deadline
+        outcomes = same_for_all(self.WITHIN, Busy("greylisted"))
+        assert answered(self.WITHIN, outcomes, terms=terms, now=later(29), jitter=Random()).retry_at is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,8 +16,9 @@ from newsletter.delivery.ledger import Balance, RunRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import ChecksFailed, GuardRefused
-from newsletter.pipeline.send_issue import next_deadline
-from newsletter.settings.model import Schedule
+from newsletter.pipeline.prepare import Prepared
+from newsletter.pipeline.send_issue import ReadyToSend, next_deadline, refuse_unbuilt
+from newsletter.settings.model import Newsletter, Schedule
 
 HKT = ZoneInfo("Asia/Hong_Kong")
 NOW = dt.datetime(2026, 1, 7, 7, 0, tzinfo=HKT)
@@ -34,6 +36,30 @@ def run(state: RunState, *, reason: str = "", sender: str = "", began: dt.dateti
         reason=reason,
         sender=sender,
     )
+
+
+class TestApproved:
+    APPROVAL = ("approved", BEGAN, "Anna")
+
+    def test_the_content_that_was_approved_passes(self) -> None:
+        guards.refuse_unapproved("approved", self.APPROVAL, "newsletter approve 2026-01-07")
+
+    def test_without_an_approval_it_says_how_to_give_one(self) -> None:
+        with pytest.raises(GuardRefused, match="is not approved") as refused:
+            guards.refuse_unapproved("content", None, "newsletter approve 2026-01-07")
+        assert "newsletter approve 2026-01-07" in refused.value.hint
+
+    def test_another_content_says_when_and_by_whom_the_old_one_was_approved(self) -> None:
+        with pytest.raises(GuardRefused, match="changed since it was approved by Anna, 2026-01-07 06:34 HKT"):
+            guards.refuse_unapproved("changed", self.APPROVAL, "newsletter approve 2026-01-07", zone=HKT)
+
+
+def test_an_engine_that_this_version_lacks_is_not_passed_over() -> None:
+    asked: dict[str, object] = {"title": "Buzz", "from": "Buzz <a@example.com>", "lists": ["buzz"]}
+    asked |= {"delivery": {"engine": "procrastinate"}}
+    with pytest.raises(GuardRefused, match="procrastinate") as refused:
+        refuse_unbuilt(Newsletter.model_validate(asked))
+    assert "Take that key out" in refused.value.hint
 
 
 class TestTested:
@@ -129,6 +155,23 @@ def test_after_the_deadline_nothing_is_sent() -> None:
     for late in (NOW, NOW - dt.timedelta(hours=1)):
         with pytest.raises(GuardRefused, match="the deadline was 0"):
             guards.refuse_late(late, NOW)
+
+
+def test_the_hour_that_clocks_show_twice_in_autumn_comes_after_a_deadline_in_the_first_one() -> None:
+    new_york = ZoneInfo("America/New_York")
+    deadline = dt.datetime(2026, 11, 1, 1, 30, tzinfo=new_york)
+    guards.refuse_late(deadline, deadline - dt.timedelta(minutes=1))
+    with pytest.raises(GuardRefused, match="the deadline was 01:30 EDT"):
+        guards.refuse_late(deadline, dt.datetime(2026, 11, 1, 1, 10, fold=1, tzinfo=new_york))
+
+
+def test_how_many_a_rate_leaves_no_time_for_is_reckoned_with_hours_that_there_are() -> None:
+    """In the night to 8 March New York has no hour between two and three."""
+    new_york = ZoneInfo("America/New_York")
+    at, deadline = (dt.datetime(2026, 3, 8, hour, 30, tzinfo=new_york) for hour in (1, 6))
+    prepared, selection = cast(Prepared, None), Selection(("daily-buzz",))
+    ready = ReadyToSend(prepared, selection, 5 * 3600, {}, None, deadline, None, rate=1.0, at=at)
+    assert ready.too_many == 3600
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**7))

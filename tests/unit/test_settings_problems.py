@@ -160,10 +160,17 @@ def test_the_database_of_a_server_is_written_in_many_ways(tmp_path: Path, server
         ('time = "12:00"', "deadline"),
         ('time = "18:00"\ndeadline = "17:59"', "deadline"),
         ('cron = "60 6 * * *"', "cron"),
+        ('cron = "0 6 30 2 *"', "cron"),
+        ('cron = "0 6 * * mon-fri"\ndays = ["sat", "sun"]', "cron"),
+        ('cron = "0 12 * * *"', "deadline"),
+        ('cron = "*/5 9-17 * * *"\ndeadline = "09:00"', "deadline"),
         ('timezone = "Asia/Hongkong"', "timezone"),
         ('editions = { Evening = "18:00" }', "editions.Evening"),
         ('skip_dates = ["2026-02-30"]', "skip_dates[0]"),
         ('skip_holidays = "Hong Kong"', "skip_holidays"),
+        ('skip_holidays = "QQ"', "skip_holidays"),
+        ('skip_holidays = "GB-ENGL"', "skip_holidays"),
+        ('skip_holidays = "HK-KLN"', "skip_holidays"),
         ("days = []", "days"),
     ],
 )
@@ -178,7 +185,7 @@ def test_a_schedule_that_contradicts_itself_is_refused_by_the_key_to_change(
 
 def test_cron_alone_replaces_the_default_time(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    path.write_text(f'{MINIMAL}[newsletters.daily-buzz.schedule]\ncron = "0 18 * * mon,wed-fri"\ndeadline = "09:00"\n')
+    path.write_text(f'{MINIMAL}[newsletters.daily-buzz.schedule]\ncron = "0 18 * * mon,wed-fri"\ndeadline = "19:00"\n')
     schedule = load_settings(path, {}).settings.newsletters["daily-buzz"].schedule
     assert (schedule.time, schedule.cron) == (None, "0 18 * * mon,wed-fri")
 

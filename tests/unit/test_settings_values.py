@@ -27,9 +27,10 @@ from newsletter.settings.amounts import (
     parse_rate,
     parse_share,
 )
+from newsletter.settings.cron_line import check_cron
 from newsletter.settings.load import load_settings
 from newsletter.settings.model import Settings
-from newsletter.settings.moments import check_cron, parse_date, parse_time, parse_timezone
+from newsletter.settings.moments import parse_date, parse_time, parse_timezone
 from newsletter.settings.pick import pick_newsletter
 
 NEWSLETTER = {"title": "Daily Buzz", "from": "buzz@news.example.com"}

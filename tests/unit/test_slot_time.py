@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.pipeline.slot_time import next_valid, slot_time
+from newsletter.pipeline.slot_time import first_deadline, next_valid, slot_time
 from newsletter.settings.model import Schedule
 
 ZONES = sorted(zoneinfo.available_timezones())
@@ -52,3 +52,11 @@ def test_every_result_exists_and_is_not_before_the_local_time(local: dt.datetime
 @pytest.mark.parametrize("day", ["2011-12-30"])
 def test_a_day_that_was_skipped_gives_the_next_instant(day: str) -> None:
     assert due({"time": "06:30", "timezone": "Pacific/Apia"}, day) == "2011-12-31T00:00:00+14:00"
+
+
+def test_a_deadline_is_ahead_by_the_time_that_passes_and_not_by_what_the_clocks_show() -> None:
+    london = zoneinfo.ZoneInfo("Europe/London")
+    second = dt.datetime(2026, 10, 25, 1, 40, tzinfo=london, fold=1)  # the deadline of the day was 50 minutes ago
+    assert first_deadline(dt.time(1, 50), second, london).isoformat() == "2026-10-26T01:50:00+00:00"
+    first = second.replace(fold=0)
+    assert first_deadline(dt.time(1, 50), first, london).isoformat() == "2026-10-25T01:50:00+01:00"

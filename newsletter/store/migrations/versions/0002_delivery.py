@@ -70,6 +70,7 @@ def _runs() -> None:
         sa.UniqueConstraint("uid", name="uq_run_uid"),
         sa.UniqueConstraint("newsletter", "issue_date", "edition", name="uq_run_newsletter_issue_date_edition"),
         sa.ForeignKeyConstraint(["sender_id"], ["sender.id"], name="fk_run_sender_id"),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "run_exclusion",
