@@ -114,8 +114,6 @@ TRANSITIONS: Mapping[tuple[DeliveryState, Change], DeliveryState] = {
     (_S.EXPIRED, Change.RETRY): _S.RETRY_WAIT,
 }
 
-#: States that nothing but evidence or an operator's word leaves. A run is over when every member is in one.
-SETTLED = frozenset({_S.ACCEPTED, _S.REJECTED, _S.SUPPRESSED, _S.EXPIRED, _S.CANCELLED, _S.ABANDONED})
 #: States from which a member may be claimed.
 CLAIMABLE = frozenset({_S.PLANNED, _S.RETRY_WAIT})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from newsletter.rendering.escaping import ascii_domain
 from newsletter.settings.loaded import Loaded
 from newsletter.settings.provider_model import Provider, SmtpProvider
 
@@ -22,7 +23,7 @@ class Sender:
         """The domain that SPF is asked about; '' where the provider uses one of its own."""
         if not isinstance(self.provider, SmtpProvider):
             return ""
-        return ascii_domain(self.provider.envelope_from.rpartition("@")[2]) or self.domain
+        return _in_dns(self.provider.envelope_from.rpartition("@")[2]) or self.domain
 
 
 def senders(loaded: Loaded) -> list[Sender]:
@@ -30,15 +31,15 @@ def senders(loaded: Loaded) -> list[Sender]:
     found: dict[tuple[str, str], Sender] = {}
     settings = loaded.settings
     for name, newsletter in settings.newsletters.items():
-        domain, provider = ascii_domain(newsletter.sender.domain), newsletter.delivery.provider
+        domain, provider = _in_dns(newsletter.sender.domain), newsletter.delivery.provider
         sender = found.setdefault((domain, provider), Sender(domain, provider, settings.providers[provider]))
         sender.newsletters.append(name)
     return list(found.values())
 
 
-def ascii_domain(domain: str) -> str:
-    """As the DNS has it."""
+def _in_dns(domain: str) -> str:
+    """As the DNS has it, and as the mail's own headers do."""
     try:
-        return domain.encode("idna").decode("ascii").lower()
-    except UnicodeError:
+        return ascii_domain(domain).lower()
+    except ValueError:
         return domain.lower()

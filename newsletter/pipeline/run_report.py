@@ -18,8 +18,6 @@ from newsletter.settings.pick import pick_newsletter
 
 #: Recipients who did not get the issue, or of whom nobody knows: a send that leaves any ends with exit code 6.
 MISSED = (DeliveryState.REJECTED, DeliveryState.EXPIRED, DeliveryState.UNKNOWN)
-#: A provider's words are grouped; the rest of a longer list is a number.
-MOST_REASONS = 10
 
 
 @dataclass(frozen=True, slots=True)

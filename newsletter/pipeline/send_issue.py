@@ -11,13 +11,12 @@ from newsletter.audience.model import Exclusion, Member
 from newsletter.audience.people import Frozen, Selection
 from newsletter.delivery import guards
 from newsletter.delivery.clock import Clock, SystemClock
-from newsletter.delivery.ledger import Ledger, RunLost, RunPlan, RunRecord, Window
+from newsletter.delivery.ledger import Ledger, RunLost, RunPlan, Window
 from newsletter.delivery.model import Recipient
 from newsletter.delivery.observing import Observer
 from newsletter.delivery.pacing import Limiter
 from newsletter.delivery.provider import MailProvider
 from newsletter.delivery.send import SendTerms, send_run
-from newsletter.delivery.states import RunState
 from newsletter.errors import GuardRefused, TemporaryError
 from newsletter.pipeline.issue_audience import IssueAudience
 from newsletter.pipeline.onlookers import BalanceTeller, OnBalance, Onlookers
@@ -266,8 +265,3 @@ def terms_of(newsletter: Newsletter, deadline: dt.datetime) -> SendTerms:
         failure_rate=delivery.pause_on_failure_rate,
         on_unknown=delivery.on_unknown,
     )
-
-
-def is_interrupted(run: RunRecord) -> bool:
-    """Whether somebody stopped the sending, and not the run."""
-    return run.state in (RunState.SENDING, RunState.PLANNED)

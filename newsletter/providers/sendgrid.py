@@ -30,7 +30,6 @@ from newsletter.providers.sendgrid_transport import Client, Exchange, silence_de
 from newsletter.rendering.model import RenderedIssue, Variant
 
 GLOBAL_HOST = "https://api.sendgrid.com"
-EU_HOST = "https://api.eu.sendgrid.com"
 
 _NOT_TRIED = "not tried: the request before it was not accepted"
 

@@ -23,6 +23,7 @@ from newsletter.doctor.dmarc import DmarcFault, read_dmarc
 from newsletter.doctor.dns_checks import check_dkim, check_dmarc, check_spf
 from newsletter.doctor.dns_questions import NameServers, Unanswered
 from newsletter.doctor.model import Check, Finding, NotChecked, Surroundings
+from newsletter.doctor.senders import senders
 from newsletter.doctor.spf import SpfFault, read_spf
 from newsletter.errors import UsageError
 from newsletter.settings.load import load_settings
@@ -351,3 +352,13 @@ def test_nobody_to_ask_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dns.resolver.Resolver, "read_resolv_conf", without)
     with pytest.raises(Unanswered, match="knows no name server"):
         NameServers().texts("a.example")
+
+
+def test_the_domain_is_asked_for_as_the_mail_writes_it(tmp_path: Path) -> None:
+    """Of ß the older rules, those of Python's codec, make ss: another domain, and perhaps somebody else's."""
+    config = tmp_path / "config.toml"
+    config.write_text(
+        'config_version = 1\n[newsletters.daily]\ntitle = "Daily"\nfrom = "a@straße.example"\n'
+        'list_id = "daily.example"\ndelivery = { provider = "relay" }\n' + SMTP
+    )
+    assert [one.domain for one in senders(load_settings(config, {}))] == ["xn--strae-oqa.example"]
