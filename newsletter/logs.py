@@ -74,7 +74,8 @@ def write(level: str, event: str, /, **fields: object) -> None:
     """A line of the log, where that is on; `level`: debug, info, warning or error; exception: error, with the
     traceback of the exception that is being handled."""
     if _state["on"]:
-        getattr(structlog.get_logger(), level)(event, **fields)
+        traceback = {"exc_info": True} if level == "exception" else {}
+        getattr(structlog.get_logger(), level)(event, **traceback, **fields)
 
 
 class RunLog(Unobserved):

@@ -42,6 +42,12 @@ class Metrics:
         self.pauses = Counter(
             "newsletter_run_pauses", "Runs that stopped by themselves.", _WHOSE, registry=self.registry
         )
+        self.events = Counter(
+            "newsletter_events",
+            "Events that providers posted, repetitions included, by kind: delivered, hard_bounce, complained, …",
+            ("source", "kind"),
+            registry=self.registry,
+        )
         self.run_state = Gauge(
             "newsletter_run_state",
             "1 for the state that the newsletter's last run was left in, 0 for the others.",

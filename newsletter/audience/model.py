@@ -30,6 +30,8 @@ class Exclusion(StrEnum):
     SUPPRESSED = "suppressed"
     #: Consent is not recorded.
     PENDING = "pending"
+    #: They wish no mail until a date that is still to come.
+    PAUSED = "paused"
     #: The address cannot be mailed.
     INVALID = "invalid"
     #: The same person stands on the lists before.
@@ -74,6 +76,8 @@ class Member:
     language: str = ""
     timezone: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    #: Whether they consented to opens being measured.
+    measures_opens: bool = False
 
 
 @dataclass(frozen=True, slots=True)

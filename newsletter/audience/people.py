@@ -94,6 +94,16 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True)
+class OpensConsent:
+    """One record of somebody consenting to opens being measured (`given`), or taking that back, and in what words."""
+
+    given: bool
+    at: dt.datetime
+    wording: str = ""
+    ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Membership:
     """Somebody's state on one list, and since when."""
 
@@ -115,9 +125,33 @@ class Person:
     tags: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     created_at: dt.datetime | None = None
+    #: No mail before then, by their own wish.
+    paused_until: dt.datetime | None = None
+    #: Whether they consented to opens being measured.
+    measures_opens: bool = False
     memberships: tuple[Membership, ...] = ()
     consents: tuple[Consent, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
+    #: What they said of opens being measured, the oldest first.
+    opens_consents: tuple[OpensConsent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What a person may change of themselves; None leaves it as it is."""
+
+    name: str | None = None
+    language: str | None = None
+    timezone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Somebody, by their number, leaves these lists; `source` says how (`one-click`, `page`)."""
+
+    subscriber_id: int
+    lists: tuple[str, ...]
+    source: str
 
 
 @dataclass(frozen=True, slots=True)

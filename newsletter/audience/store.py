@@ -9,12 +9,14 @@ from typing import Protocol
 from newsletter.audience.model import Excluded, Exclusion, Member, Subscriber
 from newsletter.audience.people import (
     Consent,
+    Departure,
     ImportSummary,
     ImportTerms,
     LiftedBy,
     ListStats,
     Person,
     PlannedAudience,
+    Preferences,
     Selection,
     Suppression,
     SuppressionReason,
@@ -90,12 +92,42 @@ class AudienceStore(Protocol):
         """
         ...
 
-    def suppressions(self, *, standing_only: bool = True) -> Iterator[Suppression]:
-        """All suppressions, the oldest first."""
+    def suppressions(self, *, standing_only: bool = True, after: int = 0) -> Iterator[Suppression]:
+        """All suppressions, the oldest first, from the one behind the number `after`."""
         ...
 
     def person(self, key: str) -> Person | None:
         """Everything held about one address; None where there is nothing."""
+        ...
+
+    def person_of(self, subscriber_id: int) -> Person | None:
+        """Everything held about the person of this number; None where they were erased, or never were."""
+        ...
+
+    def leave(self, departures: Sequence[Departure], *, now: dt.datetime) -> Sequence[bool]:
+        """`unsubscribe` from each of the lists, for many at once; whether each of the people left a list that they had
+        not left before. Nobody's number is no error, and leaves nothing."""
+        ...
+
+    def confirm(
+        self, row: Subscriber, list_name: str, *, consent: Consent, now: dt.datetime, known_as: int | None = None
+    ) -> bool:
+        """The person's own confirmation: ends what it may end for this list (their having left, having been erased),
+        and subscribes them. False, and nothing changed, where a suppression stands that it does not end, or where they
+        left after this consent: it is one of the moment in which they press the button. With `known_as`, also where
+        nobody of this address has that number (any more): whoever was erased meanwhile stays erased."""
+        ...
+
+    def change(self, subscriber_id: int, preferences: Preferences) -> bool:
+        """Changes what a person says of themselves; False where nobody has this number."""
+        ...
+
+    def pause(self, subscriber_id: int, until: dt.datetime | None) -> bool:
+        """No mail before `until` (None: at once again); False where nobody has this number."""
+        ...
+
+    def measure_opens(self, subscriber_id: int, given: bool, *, wording: str, ip: str, now: dt.datetime) -> bool:
+        """Records that the person consents to opens being measured, or takes it back; False for nobody's number."""
         ...
 
     def erase(self, key: str, *, source: str, now: dt.datetime) -> bool:
@@ -118,15 +150,16 @@ class AudienceStore(Protocol):
         """Each list in numbers, by name."""
         ...
 
-    def count(self, selection: Selection) -> Mapping[str, int]:
-        """How many a run would have (`planned`), and how many would be left out for each reason."""
+    def count(self, selection: Selection, *, now: dt.datetime | None = None) -> Mapping[str, int]:
+        """How many a run would have that is planned at `now` (None: at this moment), and how many would be left out for
+        each reason. Who pauses at `now` is left out, here and in `plan` and `timezones`."""
         ...
 
-    def plan(self, selection: Selection) -> PlannedAudience:
+    def plan(self, selection: Selection, *, now: dt.datetime | None = None) -> PlannedAudience:
         """Whom a run would have and whom it would leave out, without planning one."""
         ...
 
-    def timezones(self, selection: Selection) -> Sequence[str]:
+    def timezones(self, selection: Selection, *, now: dt.datetime | None = None) -> Sequence[str]:
         """The time zones of those whom a run would have, each once, as they are kept: '' of those who have none."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import resource
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ import typer
 from newsletter import __version__
 from newsletter.cli import (
     approving,
+    bounces,
     checking,
     configuration,
     databases,
@@ -33,7 +35,9 @@ from newsletter.cli import (
     subscribers,
     suppressing,
     testing,
+    tokens,
     watching,
+    webhooks,
 )
 from newsletter.cli.console import Console, ReaderGone
 from newsletter.cli.context import Globals
@@ -70,6 +74,9 @@ app.add_typer(subscribers.app, name="subscribers")
 app.add_typer(suppressing.app, name="suppress")
 app.add_typer(scheduling.app, name="schedule")
 app.add_typer(provider_commands.app, name="providers")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(bounces.app, name="bounces")
 app.add_typer(databases.app, name="db")
 app.add_typer(configuration.app, name="config")
 
@@ -129,10 +136,16 @@ def main(arguments: list[str] | None = None) -> None:
         # a terminal that cannot show a character gets its number instead, not a traceback
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    _leave_no_core_file()
     console = Console(json="--json" in given, verbose=bool({"-v", "--verbose"} & set(given)))
     with _ended_in_order():
         code = _run(given, console)
     sys.exit(code)
+
+
+def _leave_no_core_file() -> None:
+    """A crash writes no memory to disk: keys and addresses are in it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 @contextlib.contextmanager
@@ -158,7 +171,7 @@ def _run(given: list[str], console: Console) -> int:
     except NewsletterError as error:
         return _failed(error, console)
     except typer.TyperException as error:  # of the command line as it was typed
-        message = error.format_message()
+        message = error.format_message().replace(": Value error, ", ": ")  # typer's, of an enum
         if message.startswith("Usage: "):  # a group without a command: its help
             console.usage(message)
             return ExitCode.USAGE

@@ -44,21 +44,13 @@ def check(
     options = globals_of(context, json=json)
     request = options.request(date)
     from newsletter import wiring
-    from newsletter.pipeline.check_issue import issue_document  # not needed by --help
+    from newsletter.pipeline.check_issue import check_document  # not needed by --help
     from newsletter.preflight.model import Level
 
     with options.console.progress("requesting links") as progress:
         prepared = wiring.prepared(request, request_links=links, progress=progress)
     _print(options.console, prepared)
-    options.console.data(
-        {
-            "issue": issue_document(prepared.issue),
-            "findings": [
-                {"id": one.id, "level": one.level, "line": one.line, "message": one.message, "hint": one.hint}
-                for one in prepared.findings
-            ],
-        }
-    )
+    options.console.data(check_document(prepared))
     if prepared.failing(Level(fail_level)):
         raise typer.Exit(ExitCode.CHECKS)
 

@@ -145,11 +145,12 @@ def _opened(schedule: RunningSchedule) -> Database | None:
 
 def _serve(schedule: RunningSchedule, beside: ExitStack, console: Console) -> None:
     from newsletter.web.health import LastLook
-    from newsletter.web.serving import web_server
+    from newsletter.web.serving import keep_what_is_there, web_server
 
     last_look = LastLook()
     schedule.on_look = last_look.note
-    server = beside.enter_context(web_server(schedule.loaded, schedule.metrics, last_look))
+    server = beside.enter_context(web_server(schedule.loaded, schedule.metrics, last_look, say=console.note))
+    keep_what_is_there()
     console.note(f"Serving {server.url}")
 
 

@@ -28,7 +28,7 @@ def web(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Serve the web part: so far /healthz, /readyz and /metrics. Ctrl-C or SIGTERM ends it.
+    """Serve the public pages, what providers and programs post to, /healthz, /readyz and /metrics, until SIGTERM.
 
     \b
     Examples:
@@ -39,7 +39,7 @@ def web(
     from newsletter import logs  # not needed by --help, like all below
     from newsletter.cli.draining import draining
     from newsletter.metrics import Metrics
-    from newsletter.web.serving import web_server
+    from newsletter.web.serving import keep_what_is_there, web_server
     from newsletter.wiring.readiness import make_current
 
     loaded = options.settings()
@@ -47,7 +47,8 @@ def web(
         logs.configure(terminal=sys.stderr.isatty())
     make_current(loaded, options.console.note)
     stop = threading.Event()
-    server = web_server(loaded, Metrics(), host=host, port=port)
+    server = web_server(loaded, Metrics(), host=host, port=port, say=options.console.note)
+    keep_what_is_there()
     with draining(stop, first="Ending.", second="Left at once."), server:
         options.console.say(f"Serving {server.url}   (Ctrl-C ends it)")
         options.console.data({"url": server.url})

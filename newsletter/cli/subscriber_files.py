@@ -9,11 +9,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from newsletter.cli.asking import ask_pending
 from newsletter.cli.console import Console, count
 from newsletter.cli.context import globals_of
 from newsletter.cli.exit_codes import ExitCode
@@ -66,6 +68,10 @@ def import_(
             help="They asked to come back; lifts suppressions. It is recorded.",
         ),
     ] = "",
+    send_confirmations: Annotated[
+        bool,
+        typer.Option("--send-confirmations", help="Ask those who stay pending by mail; each has to press a button."),
+    ] = False,
     dry_run: DryRunOption = False,
     rejects: Annotated[
         Path | None, typer.Option("--rejects", metavar="FILE", help="Where bad rows go; beside the file without it.")
@@ -83,6 +89,7 @@ def import_(
     Examples:
       newsletter subscribers import people.csv --dry-run
       newsletter subscribers import fair.csv --list weekly --map Mail=email --confirmed-by "sign-up sheets, fair 2026"
+      newsletter subscribers import leads.csv --send-confirmations
       newsletter subscribers import - < people.csv
     """
     options = globals_of(context, json=json)
@@ -90,7 +97,7 @@ def import_(
     from newsletter import wiring  # loads every room; `--help` needs none
     from newsletter.pipeline import people
     from newsletter.pipeline.column_meanings import attributes_said
-    from newsletter.pipeline.import_subscribers import Claims, import_subscribers
+    from newsletter.pipeline.import_subscribers import Claims, import_subscribers, rows_again
     from newsletter.pipeline.output_files import descriptor_of, refuse_taken
     from newsletter.pipeline.rejects_file import HEADS, rejects_beside
 
@@ -106,6 +113,8 @@ def import_(
     name = "standard input" if file == _STDIN else file
     if Path(file).is_fifo() and sys.stderr.isatty():
         console.note(f"waiting for what is written into {file}")
+    asks: dict[str, object] = {}
+    ended = ExitCode.OK
     with _opened(file, name) as opened:
         store = wiring.audience_store(loaded, console.note)
         known = people.all_lists(loaded, store)
@@ -123,20 +132,34 @@ def import_(
                 dry_run=dry_run,
                 progress=progress,
             )
-    _print(console, done)
+        _print(console, done)
+        if send_confirmations and not dry_run:
+            rows = partial(
+                rows_again,
+                opened,
+                name,
+                choose_list=lambda: people.list_of(loaded, options.newsletter, list_name),
+                now=dt.datetime.now(dt.UTC),
+                mapped=meanings,
+            )
+            asks, ended = ask_pending(console, loaded, rows, name, options.newsletter)
     for note in mapping:
         console.note(f"  {note}")
     made = {list_name} if dry_run and list_name else people.all_lists(loaded, store)
     new_lists = sorted(made - known) if done.summary.new else []
     for name in new_lists:
         console.note(f"  new list: {name}")
-    if done.summary.pending and not (confirmed_by or reconsent):
+    if done.summary.pending and not (confirmed_by or reconsent or send_confirmations):
         why = "Some have no consent" if done.consents else "No consent column"
         console.say(f"  {why}: those stay pending and are not mailed.")
         console.say('  If they did ask for it, say where and when: --confirmed-by "sign-up sheet, fair 2026"')
+        console.say("  To ask them by mail: --send-confirmations")
     if dry_run:
         console.say("  Dry run: nothing was changed.")
-    console.data({**_document(done), "new_lists": new_lists, "dry_run": dry_run})
+    answer = {**_document(done), "new_lists": new_lists, "dry_run": dry_run}
+    console.data({**answer, "confirmations": asks} if asks else answer)
+    if ended is not ExitCode.OK:
+        raise typer.Exit(ended)
     _end(console, [done], strict=strict)
 
 

@@ -129,7 +129,9 @@ def _line(person: Person) -> str:
         one.reason.replace("_", " ") for one in person.suppressions if one.lift is None and one.reason != "unsubscribe"
     }
     suppressed = f"suppressed: {', '.join(sorted(held))}" if held else ""
-    parts = (shown_address(person), person.name, on, suppressed, ", ".join(person.tags))
+    until = person.paused_until
+    paused = f"paused until {until:%Y-%m-%d}" if until and until > dt.datetime.now(dt.UTC) else ""
+    parts = (shown_address(person), person.name, on, suppressed, paused, ", ".join(person.tags))
     return "  ".join(part for part in parts if part)
 
 

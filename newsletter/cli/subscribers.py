@@ -19,6 +19,7 @@ from newsletter.errors import UsageError, shown
 if TYPE_CHECKING:
     from newsletter.audience.people import Person, Suppression
     from newsletter.delivery.ledger import Delivery
+    from newsletter.events.model import Event
 
 app = typer.Typer(help="The people who get the mail.", no_args_is_help=True, rich_markup_mode=None)
 app.command("import")(subscriber_files.import_)
@@ -28,7 +29,7 @@ app.command("list")(subscriber_lists.list_)
 app.command("stats")(subscriber_lists.stats)
 
 #: For people; programs get all of them.
-_MOST_DELIVERIES = 10
+_MOST_TOLD = 10
 
 EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The address, in any spelling.")]
 
@@ -126,7 +127,7 @@ def remove(
 
 @app.command()
 def show(context: typer.Context, email: EmailArgument, json: JsonOption = False) -> None:
-    """Show everything that is held about somebody; with --json as they may ask to have it (GDPR, article 15).
+    """Show what is held about somebody; with --json all of it, as they may ask to have it (GDPR, article 15).
 
     \b
     Examples:
@@ -136,17 +137,28 @@ def show(context: typer.Context, email: EmailArgument, json: JsonOption = False)
     options = globals_of(context, json=json)
     from newsletter import wiring  # see add
     from newsletter.pipeline import people
+    from newsletter.pipeline.held_data import held_data, whoever_is_held
+    from newsletter.wiring.public import public_stores
 
     address = people.address_of(email)
     loaded = options.settings()
-    person = people.person_of(wiring.audience_store(loaded, options.console.note), address.key)
-    deliveries = wiring.ledger(loaded).deliveries_of(person.id) if person.id is not None else ()
+    audience, stores = wiring.audience_store(loaded, options.console.note), public_stores(loaded)
+    person = whoever_is_held(audience, stores.signups, address)
     _print(options.console, person)
-    for one in deliveries[:_MOST_DELIVERIES]:
+    for asked in stores.signups.of_person(person.key):
+        if asked.confirmed_at is None:
+            options.console.say(f"  asked     for {asked.request.list} on {_day(asked.asked_at)}, not confirmed")
+    deliveries = stores.ledger.deliveries_of(person.id) if person.id else ()
+    for one in deliveries[:_MOST_TOLD]:
         options.console.say(f"  delivery  {delivery_line(one)}")
-    if more := deliveries[_MOST_DELIVERIES:]:
+    if more := deliveries[_MOST_TOLD:]:
         options.console.say(f"  and {count(len(more), 'earlier delivery', 'earlier deliveries')} (--json has them all)")
-    options.console.data(people.person_document(person, deliveries))
+    for event in stores.events.of_person(person.id, person.key)[-_MOST_TOLD:] if person.id else ():
+        options.console.say(f"  event     {event_line(event)}")
+    held = held_data(
+        person, ledger=stores.ledger, signups=stores.signups, events=stores.events, tracking=stores.tracking
+    )
+    options.console.data(held)
 
 
 @app.command()
@@ -222,6 +234,8 @@ def _print(console: Console, person: Person) -> None:
         ("timezone", person.timezone),
         ("tags", ", ".join(person.tags)),
         *person.attributes.items(),
+        ("paused", f"until {_day(person.paused_until)}" if person.paused_until else ""),
+        ("opens", "may be measured" if person.measures_opens else ""),
     )
     for label, text in about:
         if text:
@@ -249,6 +263,13 @@ def suppression_line(one: Suppression) -> str:
         why = f": {lift.note}" if lift.note else ""
         line += f" – lifted{alone} on {_day(lift.at)} by {lift.by}{why}"
     return line
+
+
+def event_line(one: Event) -> str:
+    """`2026-01-07 hard bounce (sendgrid, daily-buzz/2026-01-07): 550 5.1.1 no such user`."""
+    said = f": {one.reason or one.code}" if one.reason or one.code else ""
+    about = ", ".join([one.source, *([str(one.run)] if one.run else [])])
+    return f"{_day(one.at)} {one.kind.value.replace('_', ' ')} ({about}){said}"
 
 
 def delivery_line(one: Delivery) -> str:

@@ -117,10 +117,15 @@ def _run(options: Globals, named: str | None) -> tuple[Ledger, RunRecord]:
 
 
 def _print(options: Globals, found: RunReport) -> None:
+    from newsletter import wiring
     from newsletter.pipeline.run_report import status_document  # see status
+    from newsletter.pipeline.tracking_report import tracking_document, tracking_report
 
+    newsletter = options.settings().settings.newsletters.get(found.run.name.newsletter)
+    counts = wiring.tracking_store(options.settings()).counts(found.run.name)
+    measured = tracking_report(counts, newsletter.tracking if newsletter else None)
     if options.console.json:
-        options.console.data(status_document(found))
+        options.console.data({**status_document(found), **tracking_document(measured)})
         return
     run, balance, console = found.run, found.balance, options.console
     zone = run_words.zone_of(options.settings(), run)
@@ -142,6 +147,9 @@ def _print(options: Globals, found: RunReport) -> None:
     for mark, number in sorted(balance.marks.items()):
         if number:
             console.say(f"  {str(mark.name).lower():<11} {number:,}")
+    for word, hits in (("clicks", measured.clicks), ("opens", measured.opens)):
+        if hits is not None:
+            console.say(f"  {word:<11} {hits.human:,} by readers, {hits.raw:,} in all")
     if found.excluded:
         left_out = ", ".join(f"{number:,} {reason}" for reason, number in found.excluded.items())
         console.say(f"  left out    {left_out}")

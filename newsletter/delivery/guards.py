@@ -21,6 +21,9 @@ LastTest = tuple[str, dt.datetime, Sequence[str]]
 #: (content hash, when, by whom), as `Ledger.approval` gives it.
 Approval = tuple[str, dt.datetime, str]
 
+#: What makes the content another one.
+_CHANGED = "The file, its template, the settings or, by an upgrade, this program may have changed."
+
 
 def refuse_untested(
     content_hash: str, last_test: LastTest | None, ref: object, *, required: bool, zone: dt.tzinfo | None = None
@@ -34,9 +37,10 @@ def refuse_untested(
         return
     tested, at, addresses = last_test
     if tested != content_hash:
-        to = ", ".join(addresses)
+        to = ", ".join(addresses) or "somebody who was erased since"
         raise GuardRefused(
-            f"the issue changed since its test of {at.astimezone(zone):%Y-%m-%d %H:%M %Z} to {to}", hint=again
+            f"the issue changed since its test of {at.astimezone(zone):%Y-%m-%d %H:%M %Z} to {to}",
+            hint=f"{_CHANGED} {again}",
         )
 
 
@@ -54,7 +58,7 @@ def refuse_unapproved(
         who = f" by {by}" if by else ""
         raise GuardRefused(
             f"the issue changed since it was approved{who}, {at.astimezone(zone):%Y-%m-%d %H:%M %Z}",
-            hint=f"Look at what changed, and then: {command}",
+            hint=f"{_CHANGED} Look at it, and then: {command}",
         )
 
 
@@ -194,6 +198,6 @@ def refuse_other_content(run: RunRecord, content_hash: str) -> None:
     if run.content_hash != content_hash:
         raise GuardRefused(
             f"the issue changed since {run.name} was begun; a run sends one content to everybody",
-            hint="Put the issue, its template and the settings back as they were; or end the run: "
-            f"newsletter cancel {run.name}",
+            hint="Put the issue, its template and the settings back as they were, and the version of this program if "
+            f"it was upgraded since; or end the run: newsletter cancel {run.name}",
         )

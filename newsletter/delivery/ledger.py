@@ -277,8 +277,10 @@ class Ledger(Protocol):
         """
         ...
 
-    def runs(self, newsletter: str | None = None, *, limit: int = 100) -> Sequence[RunRecord]:
-        """The runs, the latest first."""
+    def runs(
+        self, newsletter: str | None = None, *, limit: int = 100, before: int | None = None
+    ) -> Sequence[RunRecord]:
+        """The runs, the latest first; `before`: those planned before the run of this number."""
         ...
 
     def unfinished(self) -> Sequence[RunRecord]:
@@ -301,8 +303,8 @@ class Ledger(Protocol):
         """One person's deliveries in all runs, the latest first."""
         ...
 
-    def deliveries(self, run_id: int, states: Sequence[DeliveryState]) -> Iterator[Delivery]:
-        """The deliveries in these states, by subscriber number; constant memory."""
+    def deliveries(self, run_id: int, states: Sequence[DeliveryState], *, after: int = 0) -> Iterator[Delivery]:
+        """The deliveries in these states, by subscriber number, from the one behind `after`; constant memory."""
         ...
 
     def reasons(self, run_id: int) -> Mapping[tuple[DeliveryState, str], int]:
@@ -338,6 +340,11 @@ class Ledger(Protocol):
 
         Any order and any number of repetitions give the same result.
         """
+        ...
+
+    def witness(self, name: RunName, marks: Mapping[int, Mark], *, now: dt.datetime) -> int | None:
+        """`evidence` for many deliveries of one run (by subscriber number) in one transaction; how many are news. None
+        where there is no such run. Numbers that are no members are passed over."""
         ...
 
     def record_test(self, name: RunName, content_hash: str, addresses: Sequence[str], *, now: dt.datetime) -> None:

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from newsletter.delivery.return_paths import ReturnPaths
+
 _ID_BYTES = 8
 _KEY_BYTES = 64
 #: 16 bytes of synthetic IV, which is also the proof, and the number: 32 characters of base64 without padding.
@@ -26,6 +28,10 @@ class Purpose(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
     #: See and change what is kept about oneself.
     PREFERENCES = "preferences"
+    #: Confirm a request; the number is that of the request (`audience.signups.SignUp`), not of a subscriber.
+    CONFIRM = "confirm"
+    #: Whose click or open it is: of clicks where tracking is per person, of opens of those who consented to it.
+    TRACK = "track"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class LinkMaker:
         self._newsletter = newsletter
         self._ciphers = [AESSIV(_key(secret)) for secret in secrets]
         self._bound_to = {purpose: [f"{purpose}/{newsletter}".encode()] for purpose in Purpose}
+        #: The tokens of envelope senders, by the same keys.
+        self.return_paths = ReturnPaths(newsletter, secrets)
 
     def links(self, subscriber_id: int, slot: str) -> RecipientLinks:
         """The links of one subscriber in the issue of one slot (`2026-01-07`)."""
@@ -75,10 +83,22 @@ class LinkMaker:
                 continue
         return None
 
-    def _url(self, purpose: Purpose, subscriber_id: int) -> str:
-        number = subscriber_id.to_bytes(_ID_BYTES, "big")
-        token = base64.urlsafe_b64encode(self._ciphers[0].encrypt(number, self._bound_to[purpose])).decode()
-        return f"{self._base}/{purpose}/{self._newsletter}/{token}"
+    def token(self, purpose: Purpose, number: int) -> str:
+        """The token of this number for `purpose`: 32 characters that a URL carries as they are."""
+        sealed = self._ciphers[0].encrypt(number.to_bytes(_ID_BYTES, "big"), self._bound_to[purpose])
+        return base64.urlsafe_b64encode(sealed).decode()
+
+    def open_url(self, subscriber_id: int, slot: str) -> str:
+        """The address of the image by which an open of the issue of one slot is counted."""
+        token = self.token(Purpose.TRACK, subscriber_id)
+        return f"{self._base}/o/{self._newsletter}/{slot}/{token}.gif"
+
+    def confirm_url(self, signup_id: int) -> str:
+        """The link of a confirmation mail."""
+        return self._url(Purpose.CONFIRM, signup_id)
+
+    def _url(self, purpose: Purpose, number: int) -> str:
+        return f"{self._base}/{purpose}/{self._newsletter}/{self.token(purpose, number)}"
 
 
 def _key(secret: str) -> bytes:

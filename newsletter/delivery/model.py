@@ -13,7 +13,9 @@ from newsletter.rendering.model import Variant
 class Recipient:
     """One member of a batch, with everything that differs from one recipient to the next.
 
-    `id` is opaque and stable for (run, subscriber); `values` fill the holes and are raw.
+    `id` is opaque and stable for (run, subscriber); `values` fill the holes and are raw. `return_token` names the
+    delivery in the envelope sender (`delivery.return_paths`), '' where nothing is to come back; `unsubscribe_mailto` is
+    the address to which a mail unsubscribes, '' for none.
     """
 
     id: str
@@ -23,6 +25,8 @@ class Recipient:
     unsubscribe_url: str
     values: Mapping[str, str]
     variant: Variant = ()
+    return_token: str = ""
+    unsubscribe_mailto: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,17 @@ def check_issue(
     return replace(prepared, findings=in_order([*prepared.findings, *found]))
 
 
+def check_document(prepared: Prepared) -> dict[str, object]:
+    """What `check --json` prints: the issue as it was understood, and what its checks found, the worst first."""
+    return {
+        "issue": issue_document(prepared.issue),
+        "findings": [
+            {"id": one.id, "level": one.level, "line": one.line, "message": one.message, "hint": one.hint}
+            for one in prepared.findings
+        ],
+    }
+
+
 def issue_document(issue: Issue) -> dict[str, object]:
     """The issue as `check --json` prints it."""
     return {

@@ -89,6 +89,24 @@ def import_subscribers(
     return Imported(summary, bad.written, [*csv.notes(), *bad.notes], "consent_at" in csv.columns.at)
 
 
+def rows_again(
+    file: BinaryIO,
+    shown: str,
+    *,
+    choose_list: Callable[[], str],
+    now: dt.datetime,
+    mapped: Mapping[str, str] | None = None,
+) -> Iterator[Subscriber]:
+    """The good rows of a file that was imported, from its beginning; each with its lists."""
+    file.seek(0)
+    shown = shown.encode("utf-8", "backslashreplace").decode("utf-8")
+    csv = SubscriberCsv(file, shown, mapped=mapped, now=now)
+    csv.own_list = _own_list(csv, choose_list, Place(shown))
+    for row in csv.rows():
+        if not isinstance(row, Reject):
+            yield row if row.lists else replace(row, lists=(csv.own_list,))
+
+
 def open_list(path: Path, shown: str) -> BinaryIO:
     """A file to be imported. Raises AudienceError."""
     try:

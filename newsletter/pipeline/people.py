@@ -121,19 +121,21 @@ def add_person(
     return Added(states[0], lifted)
 
 
-def remove_person(store: AudienceStore, key: str, list_name: str | None, *, note: str, now: dt.datetime) -> None:
+def remove_person(
+    store: AudienceStore, key: str, list_name: str | None, *, note: str, now: dt.datetime, source: str = SOURCE
+) -> None:
     """Records that somebody left a list (None: all). Raises NothingToDo where they had left before."""
-    if not store.unsubscribe(key, list_name, source=SOURCE, note=note, now=now):
+    if not store.unsubscribe(key, list_name, source=source, note=note, now=now):
         hint = f"newsletter subscribers show {key} shows since when"
         raise NothingToDo(f"{key} had left {list_name or 'all lists'} before", hint=hint)
 
 
-def erase_person(store: AudienceStore, key: str, *, now: dt.datetime) -> tuple[bool, bool]:
+def erase_person(store: AudienceStore, key: str, *, now: dt.datetime, source: str = SOURCE) -> tuple[bool, bool]:
     """Removes somebody everywhere: whether anything was known of them, and whether the database's files are clean.
 
     Done again, it cleans them again.
     """
-    known = store.erase(key, source=SOURCE, now=now)
+    known = store.erase(key, source=source, now=now)
     return known, store.scrub()
 
 
@@ -178,6 +180,8 @@ def person_document(person: Person, deliveries: Sequence[Delivery] | None = None
         "tags": list(person.tags),
         "attributes": dict(person.attributes),
         "created_at": _iso(person.created_at),
+        "paused_until": _iso(person.paused_until),
+        "measures_opens": person.measures_opens,
         "memberships": [
             {"list": one.list, "state": one.state.value, "since": _iso(one.since)} for one in person.memberships
         ],
@@ -192,6 +196,10 @@ def person_document(person: Person, deliveries: Sequence[Delivery] | None = None
                 "recorded_at": _iso(one.recorded_at),
             }
             for one in person.consents
+        ],
+        "opens_consents": [
+            {"given": one.given, "at": _iso(one.at), "wording": one.wording, "ip": one.ip}
+            for one in person.opens_consents
         ],
         **looked_up,
     }

@@ -20,7 +20,7 @@ from newsletter.preflight.registry import CHECKS, examine
 from newsletter.preflight.size import html_bytes
 from newsletter.preflight.verdict import failing, in_order
 from newsletter.rendering.letter import Letterhead
-from newsletter.rendering.model import Publication, RenderedIssue, Variant
+from newsletter.rendering.model import Publication, RenderedIssue, Tracking, Variant
 from newsletter.rendering.render import Renderer
 from newsletter.rendering.template_folder import find_template
 from newsletter.settings.model import Newsletter
@@ -90,7 +90,7 @@ def prepare(request: IssueRequest, template_roots: Sequence[Path], values_of: Br
     newsletter, folder = request.newsletter, request.issues
     issue = read_issue(folder, newsletter.issue_path, request.ref, newsletter.sections)
     publication = publication_of(request)
-    renderer, rendered = _rendered(newsletter.template, template_roots, publication, issue)
+    renderer, rendered = _rendered(newsletter, template_roots, publication, issue)
     lists_of(request, issue)  # raises where the issue names a list that is not the newsletter's
     earlier = earlier_issues(folder, newsletter.issue_path, issue, newsletter.sections)
     variants = {renderer.variant_of({})}
@@ -105,10 +105,11 @@ def prepare(request: IssueRequest, template_roots: Sequence[Path], values_of: Br
 
 
 def _rendered(
-    template: str, roots: Sequence[Path], publication: Publication, issue: Issue
+    newsletter: Newsletter, roots: Sequence[Path], publication: Publication, issue: Issue
 ) -> tuple[Renderer, RenderedIssue]:
     try:
-        renderer = Renderer(find_template(template, roots), publication)
+        template = find_template(newsletter.template, roots)
+        renderer = Renderer(template, publication, tracking=tracking_of(newsletter))
         return renderer, renderer.render(issue)
     except OSError as error:
         place = Place(shown(Path(os.fsdecode(error.filename)))) if error.filename else None
@@ -139,11 +140,18 @@ def publication_of(request: IssueRequest) -> Publication:
         title=newsletter.title,
         site_name=site.name,
         base_url=site.base_url,
-        language=site.language,
+        language=newsletter.language or site.language,
         postal_address=site.postal_address,
         sender=str(newsletter.sender),
         sections=tuple(newsletter.sections),
+        has_archive=request.loaded.settings.web.archive and newsletter.public,
     )
+
+
+def tracking_of(newsletter: Newsletter) -> Tracking:
+    """What its mail measures."""
+    tracking = newsletter.tracking
+    return Tracking(tracking.clicks, tracking.opens, tracking.per_person, tuple(tracking.utm.items()))
 
 
 def letterhead_of(prepared: Prepared) -> Letterhead:

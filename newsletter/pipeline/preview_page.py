@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, Protocol
 
 from newsletter.audience.model import Audience, Exclusion
 from newsletter.delivery.model import Tally
+from newsletter.errors import TemplateError
 from newsletter.issue.model import Issue
 from newsletter.pipeline.mail_frames import Scheme, images_to_load, mail_frames
 from newsletter.pipeline.prepare import Prepared
@@ -21,6 +21,7 @@ from newsletter.preflight.size import FAIL_KB, WARN_KB
 from newsletter.preflight.subject import PREHEADER_CHARACTERS, SUBJECT_CHARACTERS
 from newsletter.preflight.verdict import worst_level
 from newsletter.rendering.environment import TemplateEnvironment
+from newsletter.rendering.headers import mailbox_parts
 from newsletter.rendering.template_folder import TemplateFolder
 
 #: What a dry run writes beside the page, in the order of its links.
@@ -35,6 +36,7 @@ QUOTED = 180
 REASONS: Mapping[Exclusion, str] = {
     Exclusion.SUPPRESSED: "left, bounced, complained, or kept out by hand",
     Exclusion.PENDING: "nothing shows that they asked for it",
+    Exclusion.PAUSED: "they wish no mail for now",
     Exclusion.INVALID: "the address cannot be mailed",
     Exclusion.DUPLICATE: "the same person stands on the lists before",
 }
@@ -211,17 +213,25 @@ def _groups(facts: PreviewFacts) -> tuple[FindingGroup, ...]:
     return tuple(groups)
 
 
+def _sender(facts: PreviewFacts) -> str:
+    """As an inbox names them: by name, else by address; what is no mailbox as it stands there."""
+    sender = next((value for name, value in facts.headers if name.lower() == "from"), "")
+    try:
+        name, address = mailbox_parts("From", sender)
+    except TemplateError:
+        return sender
+    return name or address
+
+
 def _context(facts: PreviewFacts) -> dict[str, Any]:
     """The variables of the template."""
     audience = facts.audience
-    sender = next((value for name, value in facts.headers if name.lower() == "from"), "")
-    sender_name, sender_address = parseaddr(sender)
     frames = mail_frames(facts.html)
     return {
         "facts": facts,
         "issue": facts.issue,
         "stories": sum(1 for _ in facts.issue.stories()),
-        "sender": sender_name or sender_address or sender,
+        "sender": _sender(facts),
         "stages": [(scheme, [frame for frame in frames if frame.scheme is scheme]) for scheme in Scheme],
         "images_to_load": images_to_load(facts.html),
         "groups": _groups(facts),

@@ -14,7 +14,7 @@ from newsletter.delivery.model import Recipient
 from newsletter.delivery.recipients import recipients
 from newsletter.errors import AudienceError
 from newsletter.pipeline.issue_audience import IssueAudience
-from newsletter.pipeline.prepare import Prepared, letterhead_of
+from newsletter.pipeline.prepare import Prepared, letterhead_of, tracking_of
 from newsletter.rendering.holes import fill
 from newsletter.rendering.mime import MessageEncoder
 
@@ -24,7 +24,10 @@ _NOBODY = Member(0, "nobody@example.com", "nobody@example.com")
 
 @dataclass(frozen=True, slots=True)
 class SampleMail:
-    """The mail that `recipient` gets: both parts with their values, and the message as it leaves."""
+    """The mail that `recipient` gets: both parts with their values, and the message as it leaves.
+
+    `html` is for looking at: its links lead straight to their targets, where those of `message` may be counted.
+    """
 
     recipient: Recipient
     html: str
@@ -51,6 +54,8 @@ def recipients_of(prepared: Prepared, members: Iterable[Member], links: LinkMake
         sender_domain=prepared.newsletter.sender.domain,
         links=links,
         variant_of=prepared.renderer.variant_of,
+        mailto=prepared.newsletter.unsubscribe_mailto,
+        tracking=tracking_of(prepared.newsletter),
     )
 
 
@@ -76,6 +81,7 @@ def _sample_mail(prepared: Prepared, recipient: Recipient) -> SampleMail:
         message_id=recipient.message_id,
         unsubscribe_url=recipient.unsubscribe_url,
         values=recipient.values,
+        unsubscribe_mailto=recipient.unsubscribe_mailto,
     )
-    html, text = fill(rendered.html, recipient.values), fill(rendered.text, recipient.values)
+    html, text = fill(rendered.direct_html, recipient.values), fill(rendered.text, recipient.values)
     return SampleMail(recipient, html, text, message)

@@ -17,7 +17,8 @@ from newsletter.delivery.observing import Observer
 from newsletter.delivery.pacing import Limiter
 from newsletter.delivery.provider import MailProvider
 from newsletter.delivery.send import SendTerms, send_run
-from newsletter.errors import GuardRefused, TemporaryError
+from newsletter.errors import GuardRefused, NewsletterError, TemporaryError
+from newsletter.events.tracking import TrackingStore
 from newsletter.pipeline.issue_audience import IssueAudience
 from newsletter.pipeline.onlookers import BalanceTeller, OnBalance, Onlookers
 from newsletter.pipeline.prepare import Prepared, letterhead_of
@@ -31,7 +32,8 @@ from newsletter.settings.model import Newsletter, Schedule
 @dataclass(frozen=True, slots=True)
 class SendTools:
     """What a run is sent with. `secrets` sign the links, the present one first; `stop`, when it is set, ends the
-    sending after the calls that are out."""
+    sending after the calls that are out; `publish` keeps the issue for the archive, and raises nothing; `tracking`
+    keeps the targets of links that are counted."""
 
     ledger: Ledger
     provider: MailProvider
@@ -40,6 +42,8 @@ class SendTools:
     stop: threading.Event = field(default_factory=threading.Event)
     observers: Sequence[Observer] = ()
     on_balance: OnBalance = lambda _: None
+    publish: Callable[[Prepared], None] = lambda _: None
+    tracking: TrackingStore | None = None
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -221,9 +225,15 @@ def send_planned(
 ) -> RunReport:
     """Takes a run that is planned, interrupted or paused, and sends what is left of it."""
     delivery = prepared.newsletter.delivery
+    tools.publish(prepared)  # before a mail leads there
     taken = tools.ledger.take(
         run_id, resend_unknown=delivery.on_unknown == "resend", limit=limit, now=tools.clock.now()
     )
+    try:
+        keep_links(prepared, tools.tracking)  # no earlier: a run that nobody took may yet get another content
+    except NewsletterError:
+        taken.close(now=tools.clock.now())
+        raise
     links = links_of(prepared, tools.secrets)
 
     def recipients(members: Sequence[Member]) -> Sequence[Recipient]:
@@ -251,6 +261,16 @@ def send_planned(
             hint=f"To look on: newsletter watch {name}",
         ) from None
     return report(tools.ledger, result.run)
+
+
+def keep_links(prepared: Prepared, store: TrackingStore | None) -> None:
+    """Keeps where the counted links of the issue lead, before a mail has them. Raises what the store does."""
+    targets = prepared.rendered.links
+    if not targets:
+        return
+    if store is None:
+        raise ValueError(f"{prepared.run} has counted links, and there is nothing to keep their targets in")
+    store.keep_links(prepared.run, targets)
 
 
 def terms_of(newsletter: Newsletter, deadline: dt.datetime) -> SendTerms:

@@ -85,7 +85,8 @@ def send_test(
     """Sends the issue to `addresses`, one call each, and records that this content was tested by those accepted.
 
     A subscriber gets the mail with their own values, but with links that are nobody's: a reader who tries the
-    unsubscribe link of a test stays subscribed. `secrets` sign the links. Raises GuardRefused, before any call, where
+    unsubscribe link of a test stays subscribed. Its other links lead straight to their targets, and are not counted:
+    those who look at a test are no readers. `secrets` sign the links. Raises GuardRefused, before any call, where
     somebody complained, bounced or is kept out by an operator.
     """
     people = [store.person(address.key) for address in addresses]
@@ -140,6 +141,7 @@ def _recipients(
         sender_domain=prepared.newsletter.sender.domain,
         links=links_of(prepared, secrets),
         variant_of=prepared.renderer.variant_of,
+        mailto=prepared.newsletter.unsubscribe_mailto,
     )
     # never that of a live mail, and another one with every test: mailboxes drop what they have seen
     test = f"test of {prepared.run} at {now.isoformat()}"
@@ -152,7 +154,7 @@ def _recipients(
 
 def _send(prepared: Prepared, recipient: Recipient, number: int, provider: MailProvider, now: dt.datetime) -> SentTest:
     rendered = prepared.renderer.render(prepared.issue, recipient.variant)
-    rendered = replace(rendered, subject=MARK + rendered.subject)
+    rendered = replace(rendered, subject=MARK + rendered.subject, html=rendered.direct_html)
     name = f"test of {prepared.run}"
     letterhead = replace(letterhead_of(prepared), date=now.astimezone(prepared.newsletter.schedule.timezone))
     batch = Batch(name, number, letterhead, (recipient,), call_id=recipient.message_id)

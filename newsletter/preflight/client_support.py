@@ -74,7 +74,7 @@ def _quiet(slug: str, page: Page) -> bool:
 
 
 def _plain_features(examined: Examined) -> Iterator[tuple[Feature, int, Uses, Page]]:
-    page = read_page(examined.rendered.html)
+    page = read_page(examined.rendered.public_html)
     uses = _uses(page)
     for slug, count in sorted(uses.plain.items()):
         yield support_data().features[slug], count, uses, page
@@ -152,7 +152,7 @@ def client_partly(examined: Examined) -> Iterator[Found]:
 )
 def client_style_block(examined: Examined) -> Iterator[Found]:
     """One finding for all features that stand in `<style>` only."""
-    uses = _uses(read_page(examined.rendered.html))
+    uses = _uses(read_page(examined.rendered.public_html))
     named = []
     for slug in sorted(uses.progressive.keys() - uses.plain.keys()):
         feature = support_data().features[slug]

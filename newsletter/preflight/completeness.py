@@ -78,7 +78,7 @@ def _html_text(page: Page) -> str:
 )
 def html_incomplete(examined: Examined) -> Iterator[Found]:
     """A missing headline or section title is an error; a missing paragraph a warning: a template may show teasers."""
-    page = _Haystack(_html_text(read_page(examined.rendered.html)))
+    page = _Haystack(_html_text(read_page(examined.rendered.public_html)))
     missing = [piece for piece in _pieces(examined.issue) if not page.holds(piece[1])]
     titles = [piece for piece in missing if piece[0] != "paragraph"]
     paragraphs = [piece for piece in missing if piece[0] == "paragraph"]
@@ -95,7 +95,7 @@ def html_incomplete(examined: Examined) -> Iterator[Found]:
 )
 def text_incomplete(examined: Examined) -> Iterator[Found]:
     """Titles, headlines, paragraphs and the stories' links, compared without wrapping and typography."""
-    page = _Haystack(_html_text(read_page(examined.rendered.html)))
+    page = _Haystack(_html_text(read_page(examined.rendered.public_html)))
     text = with_samples(examined.rendered.text)
     part = _Haystack(text)
     missing = [piece for piece in _pieces(examined.issue) if not part.holds(piece[1]) and page.holds(piece[1])]
@@ -129,7 +129,7 @@ def hole_leftover(examined: Examined) -> Iterator[Found]:
     """
     rendered = examined.rendered
     typed = " ".join(text for text, _ in all_texts(examined.issue))
-    html = with_samples(rendered.html)
+    html = with_samples(rendered.public_html)
     parts = {
         "subject": (rendered.subject, rendered.subject),
         "preheader": (rendered.preheader, rendered.preheader),
@@ -151,7 +151,7 @@ def hole_leftover(examined: Examined) -> Iterator[Found]:
 )
 def active_content(examined: Examined) -> Iterator[Found]:
     """One finding an element name; handlers such as onclick count too. The same holds for refreshing `<meta>`."""
-    page = read_page(examined.rendered.html)
+    page = read_page(examined.rendered.public_html)
     for tag in dict.fromkeys(element.tag for element in page.all(*_ACTIVE)):
         yield Found(f"the HTML has <{tag}>")
     handlers = (name for element in page.elements for name, _ in element.attributes if re.fullmatch(r"on[a-z]+", name))

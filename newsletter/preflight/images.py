@@ -31,7 +31,7 @@ def image_alt(examined: Examined) -> Iterator[Found]:
         known.add(image.url)
         if not image.alt.strip():
             yield Found(f"the image {shortened(image.url)} has no alternative text", image.line, Level.WARN)
-    for element in read_page(examined.rendered.html).all("img"):
+    for element in read_page(examined.rendered.public_html).all("img"):
         src = element.get("src") or ""
         if element.get("alt") is None:
             yield Found(f"the HTML has an image without alt: {shortened(src)}")
@@ -50,7 +50,7 @@ def image_wide(examined: Examined) -> Iterator[Found]:
         known.add(image.url)
         if image.width is not None and image.width > IMAGE_PIXELS:
             yield Found(f"the image {shortened(image.url)} is {image.width} px wide", image.line)
-    for element in read_page(examined.rendered.html).all("img"):
+    for element in read_page(examined.rendered.public_html).all("img"):
         src, width = element.get("src") or "", element.get("width") or ""
         digits = re.match(r"\s*(\d+)\s*(?:px)?\s*$", width)
         if src not in known and digits and int(digits.group(1)) > IMAGE_PIXELS:
@@ -69,7 +69,7 @@ def data_uri(examined: Examined) -> Iterator[Found]:
         if image.url.lower().startswith("data:"):
             yield Found(f"the image {shortened(image.url, 30)} is a data: URI", image.line)
     known = {image.url for image in issue_images(examined.issue)}
-    page = read_page(examined.rendered.html)
+    page = read_page(examined.rendered.public_html)
     for element in page.elements:
         for name, value in element.attributes:
             in_source = name in {"src", "srcset", "background", "poster"} and value.lstrip().lower().startswith("data:")

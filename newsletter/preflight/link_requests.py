@@ -48,7 +48,7 @@ def targets(issue: Issue, rendered: RenderedIssue, *, own_site: str = "") -> tup
     Left out: addresses that cannot be read (`link-syntax` names them), those with a hole in them, and those under
     `own_site`, where the issue's own page is not yet published.
     """
-    page = read_page(rendered.html)
+    page = read_page(rendered.public_html)
     found = [(link.url, link.line) for link in issue_links(issue)]
     found += [(image.url, image.line) for image in issue_images(issue)]
     found += [(element.get("href") or "", 0) for element in page.all("a", "area")]

@@ -108,7 +108,7 @@ def template_links(examined: Examined) -> list[Element]:
     of_issue = {link.url for link in issue_links(examined.issue)}
     return [
         element
-        for element in read_page(examined.rendered.html).all("a", "area")
+        for element in read_page(examined.rendered.public_html).all("a", "area")
         if (href := element.get("href")) is not None and href not in of_issue and HOLE_HOST not in href
     ]
 
@@ -153,7 +153,7 @@ def link_leftover(text: str) -> str:
 )
 def link_anchor(examined: Examined) -> Iterator[Found]:
     """`#top` and `#` alone lead to the top everywhere (HTML, 7.4.6.4)."""
-    page = read_page(examined.rendered.html)
+    page = read_page(examined.rendered.public_html)
     places = {value for element in page.elements for name, value in element.attributes if name in {"id", "name"}}
     for element in page.all("a", "area"):
         href = element.get("href") or ""
@@ -179,7 +179,7 @@ def link_insecure(examined: Examined) -> Iterator[Found]:
             yield Found(f"the image {shortened(image.url)} is not https", image.line)
     known = {image.url for image in images}
     elsewhere = [element.get("href") or "" for element in template_links(examined)]
-    elsewhere += [element.get("src") or "" for element in read_page(examined.rendered.html).all("img")]
+    elsewhere += [element.get("src") or "" for element in read_page(examined.rendered.public_html).all("img")]
     for url in elsewhere:
         if url.lower().startswith("http:") and url not in known and not is_under(url, own):
             yield Found(f"the template's {shortened(url)} is not https")

@@ -19,7 +19,7 @@ from newsletter.preflight.page import read_page, with_samples
 )
 def unsubscribe_missing(examined: Examined) -> Iterator[Found]:
     """A hole for the recipient's own unsubscribe address must be there; a fixed link would unsubscribe nobody."""
-    for part, holed in (("HTML", examined.rendered.html), ("text part", examined.rendered.text)):
+    for part, holed in (("HTML", examined.rendered.public_html), ("text part", examined.rendered.text)):
         if "unsubscribe_url" not in holed.names():
             yield Found(f"the {part} has no unsubscribe link")
 
@@ -36,7 +36,7 @@ def postal_address_missing(examined: Examined) -> Iterator[Found]:
     if not address:
         yield Found("`site.postal_address` is empty")
         return
-    texts = {"HTML": read_page(examined.rendered.html).text, "text part": with_samples(examined.rendered.text)}
+    texts = {"HTML": read_page(examined.rendered.public_html).text, "text part": with_samples(examined.rendered.text)}
     for part, text in texts.items():
         if address not in folded(text):
             yield Found(f"the {part} does not give the postal address")

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
-from newsletter.rendering.model import HoleContext, Holed
+from newsletter.rendering.model import Hole, HoleContext, Holed
 
 _VOID = frozenset(
     ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"]
@@ -78,12 +78,21 @@ class Page:
 
 
 def with_samples(holed: Holed) -> str:
-    """The text with a harmless sample in each hole: a URL at a reserved host, or the hole's name."""
+    """The text with a harmless sample in each hole: a URL at a reserved host, or the hole's name; no image of opens."""
     parts = [holed.static[0]]
     for hole, static in zip(holed.holes, holed.static[1:], strict=True):
-        is_url = hole.context in (HoleContext.HTML_URL, HoleContext.TEXT_URL)
-        parts += [f"https://{HOLE_HOST}/{hole.name}" if is_url else hole.name, static]
+        parts += [_sample(hole), static]
     return "".join(parts)
+
+
+def _sample(hole: Hole) -> str:
+    match hole.context:
+        case HoleContext.HTML_URL | HoleContext.TEXT_URL:
+            return f"https://{HOLE_HOST}/{hole.name}"
+        case HoleContext.IMAGE:
+            return ""
+        case _:
+            return hole.name
 
 
 @functools.lru_cache(maxsize=8)

@@ -14,11 +14,17 @@ FAIL_KB = 100
 URL_BYTES = 160
 #: Usual bytes of a recipient's text: a name, or an address.
 TEXT_BYTES = 24
+#: Bytes of a signed token, which stands in each counted link where tracking is per person.
+TOKEN_BYTES = 32
+#: Bytes of the image of opens: its tag around a link.
+IMAGE_BYTES = 70 + URL_BYTES
 _USUAL = {
     HoleContext.HTML: TEXT_BYTES,
     HoleContext.HTML_URL: URL_BYTES,
     HoleContext.TEXT: TEXT_BYTES,
     HoleContext.TEXT_URL: URL_BYTES,
+    HoleContext.URL_PART: TOKEN_BYTES,
+    HoleContext.IMAGE: IMAGE_BYTES,
 }
 
 

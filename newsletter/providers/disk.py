@@ -99,6 +99,7 @@ class DiskProvider:
             message_id=recipient.message_id,
             unsubscribe_url=recipient.unsubscribe_url,
             values=recipient.values,
+            unsubscribe_mailto=recipient.unsubscribe_mailto,
         )
         if self._eml is not None and number > self._eml:
             return ""

@@ -126,10 +126,11 @@ def _request(
         taken.append(recipient)
         most_bytes += _WORST_ESCAPE * size + _OTHER_BYTES
         # All headers here: what the vendor does with some here and some beside the content is not documented.
-        headers = {
-            "Message-ID": _value(message_id_field(recipient.message_id)),
-            "List-Unsubscribe": _value(unsubscribe_field(recipient.unsubscribe_url)),
-        }
+        headers = {"Message-ID": _value(message_id_field(recipient.message_id))}
+        if not batch.letterhead.transactional:
+            headers["List-Unsubscribe"] = _value(
+                unsubscribe_field(recipient.unsubscribe_url, recipient.unsubscribe_mailto)
+            )
         personalizations.append(
             {
                 "to": [_person(recipient.name, address)],
@@ -171,8 +172,11 @@ def _person(name: str, address: str) -> dict[str, str]:
 
 
 def _common_headers(letterhead: Letterhead) -> dict[str, str]:
-    headers = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
-    if letterhead.list_id:
+    if letterhead.transactional:
+        headers = {"Auto-Submitted": "auto-generated"}
+    else:
+        headers = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+    if letterhead.list_id and not letterhead.transactional:
         headers["List-Id"] = _value(list_id_field(letterhead.list_name, letterhead.list_id))
     if letterhead.feedback_id:
         headers["Feedback-ID"] = _value(token_field("Feedback-ID", letterhead.feedback_id))

@@ -31,16 +31,17 @@ _MOST_ENCODERS = 64
 #: than many servers can read.
 _ENVELOPE_ADDRESS = re.compile(r"[!-;=?-~]+")
 _TOKEN = "{token}"  # noqa: S105 - a place in a pattern
-_SAMPLE_TOKEN = "0" * 32
+#: As long as a `Recipient.return_token` is.
+_SAMPLE_TOKEN = "0" * 40
 
 
 class SmtpProvider:
     """A mail provider that is an SMTP server.
 
     Every recipient gets a transaction of their own, in the batch's order, over connections that stay open between
-    calls. `envelope_from` is an address, with `{token}` in it for the left part of the Message-ID, which no two
-    deliveries have in common (VERP); '' takes the From address. `signer` signs with DKIM; `tls` is for servers whose
-    certificate this machine does not trust by itself. Raises ValueError where `envelope_from` is no address.
+    calls. `envelope_from` is an address, with `{token}` in it for the delivery's `return_token` (VERP), or the left
+    part of the Message-ID where it has none; '' takes the From address. `signer` signs with DKIM; `tls` is for servers
+    whose certificate this machine does not trust by itself. Raises ValueError where `envelope_from` is no address.
     """
 
     def __init__(
@@ -148,13 +149,14 @@ class SmtpProvider:
             message_id=recipient.message_id,
             unsubscribe_url=recipient.unsubscribe_url,
             values=recipient.values,
+            unsubscribe_mailto=recipient.unsubscribe_mailto,
         )
         message = b"".join(pieces)
         content: tuple[bytes, ...] = (message,)
         if self._signer is not None:
             header = b"".join(pieces[:HEADER_PIECES])
             content = (self._signer.sign(header, pieces[HEADER_PIECES:]), message)
-        token = recipient.message_id[1:].partition("@")[0]
+        token = recipient.return_token or recipient.message_id[1:].partition("@")[0]
         return Mail(
             recipient.id,
             sender.replace(_TOKEN, token).encode("ascii"),

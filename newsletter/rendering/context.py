@@ -12,13 +12,17 @@ from markupsafe import Markup
 
 from newsletter.issue.model import Issue, Paragraph, Story
 from newsletter.rendering.model import HoleContext, Publication, Variant
+from newsletter.rendering.words import Words
 
 #: The design has this many section colours; further sections begin again with the first.
 COLOURS = 5
 
-#: Holes that hold a URL, and those that hold text. A template may use these and no others.
-URL_HOLES = frozenset({"unsubscribe_url", "preferences_url", "view_url"})
-TEXT_HOLES = frozenset({"name", "email"})
+#: Holes that hold a URL, and those that hold text.
+URL_HOLES = frozenset({"unsubscribe_url", "preferences_url", "view_url", "confirm_url"})
+TEXT_HOLES = frozenset({"name", "email", "asked_at"})
+#: What there is a value for in the mail that asks for a confirmation, and in issues. A template may use no others.
+CONFIRMATION_HOLES = frozenset({"email", "confirm_url", "asked_at"})
+ISSUE_HOLES = (URL_HOLES | TEXT_HOLES) - {"confirm_url", "asked_at"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,10 +62,12 @@ class SectionView:
 class Holes:
     """`holes.name` in a template prints the placeholder of that hole, in the context of the template's kind."""
 
-    def __init__(self, placeholder: Callable[[str, HoleContext], str], *, html: bool) -> None:
+    def __init__(
+        self, placeholder: Callable[[str, HoleContext], str], *, html: bool, names: frozenset[str] = ISSUE_HOLES
+    ) -> None:
         text, url = (HoleContext.HTML, HoleContext.HTML_URL) if html else (HoleContext.TEXT, HoleContext.TEXT_URL)
         self._placeholder = placeholder
-        self._contexts = dict.fromkeys(TEXT_HOLES, text) | dict.fromkeys(URL_HOLES, url)
+        self._contexts = dict.fromkeys(TEXT_HOLES & names, text) | dict.fromkeys(URL_HOLES & names, url)
 
     def __getattr__(self, name: str) -> str:
         if name.startswith("_") or name not in self._contexts:
@@ -81,7 +87,13 @@ class SubscriberFields:
         return self._values[name]
 
 
-def template_context(issue: Issue, publication: Publication, variant: Variant, holes: Holes) -> dict[str, Any]:
+#: The tables of a catalogue that mails are written with; the others hold the words of pages.
+MAIL_TABLES = frozenset({"mail", "dates"})
+
+
+def template_context(
+    issue: Issue, publication: Publication, variant: Variant, holes: Holes, words: Words
+) -> dict[str, Any]:
     """The variables of docs/reference/templates.md."""
     return {
         "publication": publication,
@@ -94,6 +106,7 @@ def template_context(issue: Issue, publication: Publication, variant: Variant, h
         "subscriber": SubscriberFields(dict(variant)),
         "reading_minutes": issue.reading_minutes,
         "word_count": issue.word_count,
+        "words": words,
     }
 
 
@@ -132,9 +145,13 @@ def _paragraphs(paragraphs: Sequence[Paragraph]) -> tuple[ParagraphView, ...]:
     return tuple(ParagraphView(one.text, Markup(one.html), one.block) for one in paragraphs)  # noqa: S704
 
 
-def content_seed(issue: Issue, publication: Publication, template_fingerprint: bytes, inliner: str) -> bytes:
-    """SHA-256 over all that decides what a subscriber sees; where in its file a line stands does not."""
-    facts = [_compared(issue), _compared(publication), template_fingerprint.hex(), inliner]
+def content_seed(
+    issue: Issue, publication: Publication, template_fingerprint: bytes, inliner: str, words: Words
+) -> bytes:
+    """SHA-256 over all that decides what a subscriber sees; where in its file a line stands does not, nor do words that
+    are those of pages."""
+    texts = sorted((key, text) for key, text in words.texts.items() if key.split(".")[0] in MAIL_TABLES)
+    facts = [_compared(issue), _compared(publication), template_fingerprint.hex(), inliner, words.language, texts]
     return hashlib.sha256(json.dumps(facts, ensure_ascii=True, default=str).encode()).digest()
 
 

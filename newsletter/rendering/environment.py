@@ -19,20 +19,9 @@ from newsletter.errors import Place, TemplateError
 from newsletter.rendering.included import IncludedFiles
 from newsletter.rendering.source_map import LineMarks
 from newsletter.rendering.template_folder import TemplateFolder, read_text, shown
+from newsletter.rendering.words import FALLBACK, Words, words_of
 
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-# fmt: off
-_MONTHS = (
-    "January", "February", "March", "April", "May", "June",
-    "July", "August", "September", "October", "November", "December",
-)
-# fmt: on
 _REFERENCE = "docs/reference/templates.md lists what a template may use"
-
-
-def longdate(date: dt.date) -> str:
-    """Wednesday, 7 January 2026; the same on every machine, whatever its locale."""
-    return f"{_WEEKDAYS[date.weekday()]}, {date.day} {_MONTHS[date.month - 1]} {date.year}"
 
 
 def fill(text: str, width: int = 72, indent: str = "", first: str | None = None) -> str:
@@ -76,9 +65,11 @@ class TemplateEnvironment:
 
     Undefined variables are errors, HTML is escaped (`*.txt.j2` is not), and a template can reach nothing but its
     context: templates are files that operators edit and mail around. The same context always gives the same text.
+    `words` write the dates; English ones unless others are given.
     """
 
-    def __init__(self, folder: TemplateFolder) -> None:
+    def __init__(self, folder: TemplateFolder, words: Words | None = None) -> None:
+        self._words = words or words_of(FALLBACK, folder.roots)
         # a template may also include what templates share: {% include "shared/footer.mjml.j2" %}
         self._roots = [*(root / folder.name for root in folder.roots), *folder.roots]
         self._plain = self._environment()
@@ -116,7 +107,7 @@ class TemplateEnvironment:
             keep_trailing_newline=True,
             extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
         )
-        environment.filters |= {"longdate": longdate, "fill": fill}
+        environment.filters |= {"longdate": self._words.date, "fill": fill}
         # these two give another text each time
         del environment.filters["random"]
         del environment.globals["lipsum"]
@@ -184,6 +175,7 @@ _OURS = {
     "SectionView": "a section",
     "StoryView": "a story",
     "SubscriberFields": "subscriber",
+    "Words": "words",
 }
 
 

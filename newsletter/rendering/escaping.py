@@ -44,6 +44,7 @@ _SPACES = re.compile(r"\s+")
 # nothing and would only make an empty name look filled.
 _INVISIBLE = "\u200c\u200d\u200e\u200f\u061c"
 _ZWJ = "\u200d"
+_URL_PART = re.compile(r"[A-Za-z0-9_-]*")
 _NOT_IN_URL = re.compile(r"[^A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -99,6 +100,11 @@ def escape_value(value: str, context: HoleContext) -> str:
         return clean_text(value)
     if context is HoleContext.HTML_URL:
         return escape(clean_url(value))
+    if context is HoleContext.URL_PART:
+        return value if _URL_PART.fullmatch(value) else ""
+    if context is HoleContext.IMAGE:
+        url = clean_url(value)
+        return f'<img src="{escape(url)}" width="1" height="1" alt="" style="display:block">' if url else ""
     return clean_url(value)
 
 

@@ -33,6 +33,8 @@ _PLAIN_ADDRESS = re.compile(
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9'-]+(?: [A-Za-z0-9'-]+)*")
 _MAILBOX = re.compile(r"\s*(?:(?P<name>.*?)\s*<(?P<inner>[^<>]+)>|(?P<bare>[^<>\s]+))\s*", re.DOTALL)
+#: What a mailto URI carries as it is (RFC 6068), and no more than anybody needs.
+_MAILTO_ADDRESS = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,253}")
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]+@[A-Za-z0-9.-]+>")
 _Q_SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 
@@ -103,9 +105,10 @@ def token_field(field: str, value: str) -> bytes:
     return f"{field}: {value}\r\n".encode("ascii")
 
 
-def unsubscribe_field(url: str) -> bytes:
+def unsubscribe_field(url: str, mailto: str = "") -> bytes:
     """`List-Unsubscribe` with exactly one http or https URI (RFC 2369, RFC 8058), on one line that is never folded.
 
+    Behind it stands `mailto`, where it is given, as RFC 8058 allows: an address to which a mail unsubscribes, too.
     Folding before the URI would be legal, but readers that do not unfold would find no URI at the start of the value.
     TemplateError for anything else: without it the mail must not leave. http is for a dry run on loopback only; the
     guards of a live send refuse it.
@@ -114,12 +117,17 @@ def unsubscribe_field(url: str) -> bytes:
     # Readers decode encoded-words anywhere in a field, so the URL must not hold the start of one. `,` and `>` would end
     # it (RFC 2369); `>` is already encoded.
     clean = clean.replace("=?", "=%3F").replace(",", "%2C")
-    if not clean.startswith(("https://", "http://")) or len(clean) > _HARD_LINE - len("List-Unsubscribe: <>"):
+    other = f", <mailto:{mailto}?subject=unsubscribe>" if mailto else ""
+    if mailto and not _MAILTO_ADDRESS.fullmatch(mailto):
+        hint = "write unsubscribe_mailto like unsubscribe+{token}@news.example.com in the newsletter's settings"
+        raise TemplateError(f"{mailto!r} cannot stand in List-Unsubscribe", hint=hint)
+    room = _HARD_LINE - len("List-Unsubscribe: <>") - len(other)
+    if not clean.startswith(("https://", "http://")) or len(clean) > room:
         raise TemplateError(
             f"the unsubscribe link {url!r} is not an http or https URL that fits in a header",
             hint="set site.base_url to the public address of this site, such as https://news.example.com",
         )
-    return f"List-Unsubscribe: <{clean}>\r\n".encode("ascii")
+    return f"List-Unsubscribe: <{clean}>{other}\r\n".encode("ascii")
 
 
 def message_id_field(value: str) -> bytes:

@@ -19,6 +19,8 @@ class Letterhead:
     `sender` and `reply_to` are RFC 5322 mailboxes (`Daily Buzz <buzz@news.example.com>`); `list_id` is the bare
     identifier of RFC 2919 (`daily-buzz.news.example.com`); `list_name` its description; `feedback_id` the value of
     Gmail's Feedback-ID, without anything that differs per message; `date` carries its zone.
+    `transactional`: the answer to what one person did (a confirmation), not mail to a list. It says that a program
+    wrote it (RFC 3834), and has no List-Id and nothing to unsubscribe from.
     """
 
     sender: str
@@ -27,6 +29,7 @@ class Letterhead:
     list_name: str
     feedback_id: str
     date: dt.datetime
+    transactional: bool = False
 
 
 def message_id(run: str, subscriber_id: str, domain: str) -> str:

@@ -46,12 +46,13 @@ class MessageEncoder:
     def __init__(self, rendered: RenderedIssue, letterhead: Letterhead) -> None:
         self.names = rendered.text.names() | rendered.html.names()
         boundary = _boundary(rendered)
+        self._to_a_list = not letterhead.transactional
         parts = [
             sender_field("From", letterhead.sender),
             b"",
             _after_to(rendered, letterhead),
             b"",
-            list_id_field(letterhead.list_name, letterhead.list_id) if letterhead.list_id else b"",
+            _list_id(letterhead),
             b"",
             _after_unsubscribe(letterhead, boundary),
             _part_head(boundary, "plain"),
@@ -65,12 +66,20 @@ class MessageEncoder:
         self._slots = [_Slot(hole, tuple(positions)) for hole, positions in slots.items()]
 
     def message(
-        self, *, to_address: str, to_name: str, message_id: str, unsubscribe_url: str, values: Mapping[str, str]
+        self,
+        *,
+        to_address: str,
+        to_name: str,
+        message_id: str,
+        unsubscribe_url: str,
+        values: Mapping[str, str],
+        unsubscribe_mailto: str = "",
     ) -> bytes:
         """The whole message to one recipient, with CRLF line ends; the same bytes each time.
 
         Raises AddressError if the address cannot stand in a header, TemplateError if a
-        hole has no value or the unsubscribe link is no URL, ValueError if `message_id` is none.
+        hole has no value or the unsubscribe link is no URL, ValueError if `message_id` is none. A transactional message
+        has no unsubscribe link, whatever is given.
         """
         return b"".join(
             self.pieces(
@@ -79,11 +88,19 @@ class MessageEncoder:
                 message_id=message_id,
                 unsubscribe_url=unsubscribe_url,
                 values=values,
+                unsubscribe_mailto=unsubscribe_mailto,
             )
         )
 
     def pieces(
-        self, *, to_address: str, to_name: str, message_id: str, unsubscribe_url: str, values: Mapping[str, str]
+        self,
+        *,
+        to_address: str,
+        to_name: str,
+        message_id: str,
+        unsubscribe_url: str,
+        values: Mapping[str, str],
+        unsubscribe_mailto: str = "",
     ) -> list[bytes]:
         """The same message in pieces that each end at the end of a line: `HEADER_PIECES` of header, then the body.
 
@@ -92,7 +109,8 @@ class MessageEncoder:
         parts = self._parts.copy()
         parts[_TO] = recipient_field(to_name, to_address)
         parts[_MESSAGE_ID] = message_id_field(message_id)
-        parts[_UNSUBSCRIBE] = unsubscribe_field(unsubscribe_url)
+        if self._to_a_list:
+            parts[_UNSUBSCRIBE] = unsubscribe_field(unsubscribe_url, unsubscribe_mailto)
         for slot in self._slots:
             try:
                 value = values[slot.name]
@@ -135,6 +153,12 @@ def _after_to(rendered: RenderedIssue, letterhead: Letterhead) -> bytes:
     return reply_to + text_field("Subject", rendered.subject) + token_field("Date", format_datetime(letterhead.date))
 
 
+def _list_id(letterhead: Letterhead) -> bytes:
+    if letterhead.transactional or not letterhead.list_id:
+        return b""
+    return list_id_field(letterhead.list_name, letterhead.list_id)
+
+
 def _after_unsubscribe(letterhead: Letterhead, boundary: str) -> bytes:
     feedback = token_field("Feedback-ID", letterhead.feedback_id) if letterhead.feedback_id else b""
     rest = (
@@ -142,7 +166,11 @@ def _after_unsubscribe(letterhead: Letterhead, boundary: str) -> bytes:
         f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n'
         "\r\n"
     )  # fmt: skip
-    return token_field("List-Unsubscribe-Post", "List-Unsubscribe=One-Click") + feedback + rest.encode("ascii")
+    if letterhead.transactional:
+        kind = token_field("Auto-Submitted", "auto-generated")
+    else:
+        kind = token_field("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
+    return kind + feedback + rest.encode("ascii")
 
 
 def _part_head(boundary: str, subtype: str) -> bytes:

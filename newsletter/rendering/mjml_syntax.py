@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html.entities
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from xml.parsers import expat
 
 #: One token of well-formed MJML; what lies between two tokens is text.
@@ -164,6 +164,16 @@ def plain_values(source: str) -> str:
     `\\u{a0}`, a quote as `\\"`.
     """
     return _ATTRIBUTE.sub(lambda found: f'{found[1]}="{_NOT_PLAIN.sub(_reference, found[2][1:-1])}"', source)
+
+
+def with_values(source: str, value: Callable[[str, str], str | None]) -> str:
+    """The attributes in a tag with other values where `value` (name, value as it is written) has one."""
+
+    def replaced(found: re.Match[str]) -> str:
+        other = value(found[1], found[2][1:-1])
+        return found[0] if other is None else f'{found[1]}="{other}"'
+
+    return _ATTRIBUTE.sub(replaced, source)
 
 
 def _reference(character: re.Match[str]) -> str:

@@ -22,6 +22,8 @@ class Publication:
     postal_address: str
     sender: str
     sections: tuple[str, ...] = ()
+    #: Whether its issues can be read on the web: without it `holes.view_url` leads to a page that says there is none.
+    has_archive: bool = True
 
 
 class HoleContext(StrEnum):
@@ -35,6 +37,20 @@ class HoleContext(StrEnum):
     TEXT = "t"
     #: A URL in plain text.
     TEXT_URL = "l"
+    #: A part of a URL's path in HTML: letters, digits, `-` and `_`, or nothing.
+    URL_PART = "k"
+    #: An image of one pixel in HTML, by the URL that is the value; nothing where the value is empty.
+    IMAGE = "i"
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """What a mail measures, and what its links carry; nothing, unless said. `utm` are pairs of name and value."""
+
+    clicks: bool = False
+    opens: bool = False
+    per_person: bool = False
+    utm: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +83,12 @@ class Holed:
 
 @dataclass(frozen=True, slots=True)
 class RenderedIssue:
-    """One issue, rendered once for one variant. `content_hash` is the SHA-256, in hex, of all that subscribers see."""
+    """One issue, rendered once for one variant. `content_hash` is the SHA-256, in hex, of all that subscribers see.
+
+    `html` is what is sent. Where clicks are counted, `links` are the targets of its links by number, from 1 on, the
+    same for all variants; `direct` has links that lead straight to them, and `public` is without all tracking,
+    parameters of links included. None: the same as `html`.
+    """
 
     subject: str
     preheader: str
@@ -75,6 +96,19 @@ class RenderedIssue:
     text: Holed
     content_hash: str
     variant: Variant = ()
+    links: tuple[str, ...] = ()
+    direct: Holed | None = None
+    public: Holed | None = None
+
+    @property
+    def direct_html(self) -> Holed:
+        """The HTML for tests and for looking at: nothing in it counts."""
+        return self.direct or self.html
+
+    @property
+    def public_html(self) -> Holed:
+        """The HTML as the editor and the template made it: for the archive, and for checks of its links."""
+        return self.public or self.html
 
 
 #: Values for holes, by hole name; raw, escaped only when filled.

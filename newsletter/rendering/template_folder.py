@@ -96,10 +96,7 @@ def _facts(path: Path) -> tuple[str, tuple[str, ...]]:
     try:
         facts = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        position = _TOML_POSITION.search(str(error))
-        line, column = (int(group) for group in position.groups()) if position else (None, None)
-        message = _TOML_POSITION.sub("", str(error))
-        raise TemplateError(f"not valid TOML: {message}", place=Place(shown(path), line, column)) from None
+        raise not_toml(path, error) from None
     for key in sorted(facts.keys() - set(_KEYS)):
         near = difflib.get_close_matches(key, _KEYS, 1)
         hint = (f"did you mean {near[0]}? " if near else "") + f"known are: {', '.join(_KEYS)}"
@@ -113,6 +110,14 @@ def _facts(path: Path) -> tuple[str, tuple[str, ...]]:
             "`fields` must be a list of names of subscriber fields", place=place, hint='such as ["tier"]'
         )
     return description, tuple(sorted(set(fields)))
+
+
+def not_toml(path: Path, error: tomllib.TOMLDecodeError) -> TemplateError:
+    """What to raise for a file that is no TOML, with its line and column."""
+    position = _TOML_POSITION.search(str(error))
+    line, column = (int(group) for group in position.groups()) if position else (None, None)
+    message = _TOML_POSITION.sub("", str(error))
+    return TemplateError(f"not valid TOML: {message}", place=Place(shown(path), line, column))
 
 
 def _key_place(path: Path, text: str, key: str) -> Place:

@@ -163,9 +163,23 @@ def check_domain(value: str) -> str:
 
 
 def check_envelope_from(value: str) -> str:
-    """An address, or a VERP pattern with `{…}` in its local part; or `""`."""
+    """An address, or a VERP pattern with `{token}` in its local part; or `""`. The provider looks closer."""
     if value and not re.fullmatch(r"[!-?A-~]+@[A-Za-z0-9.-]+", value):
         raise ValueError('expected an address such as "bounces+{token}@news.example.com", or "" for the From address')
+    return value
+
+
+#: As many characters as the token has (`delivery.return_paths`).
+_TOKEN_LENGTH = 40
+_MAILTO = re.compile(r"[A-Za-z0-9._+=-]*\{token\}[A-Za-z0-9._+=-]*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+
+
+def check_unsubscribe_mailto(value: str) -> str:
+    """An address with `{token}` once in its local part; or `""`. It stands in a URI, so it holds plain characters."""
+    if value and not _MAILTO.fullmatch(value):
+        raise ValueError('expected an address such as "unsubscribe+{token}@news.example.com", or "" for none')
+    if len(value.rpartition("@")[0].replace("{token}", "t" * _TOKEN_LENGTH)) > 64:
+        raise ValueError(f"with {_TOKEN_LENGTH} characters for {{token}}, more than 64 stand before the @")
     return value
 
 
@@ -202,3 +216,22 @@ def check_issue_path(value: str) -> str:
 def _is_whole_date(letters: set[str]) -> bool:
     day_of_month = "d" in letters and letters & {"m", "b", "B"}
     return bool(letters & {"Y", "y"} and (day_of_month or "j" in letters))
+
+
+def check_optional_mailbox_url(url: str) -> str:
+    """`maildir:PATH`, `mbox:PATH`, `imaps://user@host[:port]/folder` (`imap` on this machine alone), or `""`."""
+    scheme, colon, rest = url.partition(":")
+    if not url or (scheme in {"maildir", "mbox"} and rest.strip()):
+        return url
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    here = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    good = colon and parts.username and parts.hostname and parts.password is None and (port is None or port > 0)
+    if not good or parts.scheme not in ({"imaps", "imap"} if here else {"imaps"}):
+        raise ValueError(
+            'expected "maildir:PATH", "mbox:PATH" or "imaps://USER@HOST/FOLDER", the password apart from it, or ""'
+        )
+    return url

@@ -50,6 +50,20 @@ class Rate:
         return f"{self.count:.3f}".rstrip("0").rstrip(".") + f"/{self.unit}"
 
 
+_PER_HOUR = re.compile(r"([1-9][0-9]{0,8})/h")
+PER_HOUR_PATTERN = r"^[1-9][0-9]{0,8}/h$"
+
+
+def parse_per_hour(value: object) -> int:
+    """`"20/h"` → 20."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = _PER_HOUR.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('expected a number an hour such as "20/h"')
+    return int(match[1])
+
+
 def parse_rate(value: object) -> Rate:
     """`"50/s"`, `"3000/min"`, `"0.5/s"` → Rate."""
     if isinstance(value, Rate):

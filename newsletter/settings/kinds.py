@@ -131,6 +131,12 @@ OptionalRate = Annotated[
 DomainRate = Annotated[
     amounts.Rate, PlainValidator(amounts.parse_rate), _text(amounts.RATE_PATTERN), Written("rate", '"50/s"')
 ]
+PerHour = Annotated[
+    int,
+    PlainValidator(amounts.parse_per_hour),
+    _text(amounts.PER_HOUR_PATTERN),
+    Written("number an hour", '"20/h"', "numbers an hour"),
+]
 Percent = Annotated[
     float, PlainValidator(amounts.parse_percent), _text(amounts.PERCENT_PATTERN), Written("percentage", '"5%"')
 ]
@@ -188,10 +194,27 @@ Domain = Annotated[str, AfterValidator(addresses.check_domain), Written("domain"
 EnvelopeFrom = Annotated[
     str, AfterValidator(addresses.check_envelope_from), Written("address pattern", '"bounces+{token}@news.example.com"')
 ]
+UnsubscribeMailto = Annotated[
+    str,
+    AfterValidator(addresses.check_unsubscribe_mailto),
+    Written("address pattern", '"unsubscribe+{token}@news.example.com"'),
+]
 IssuePath = Annotated[str, AfterValidator(addresses.check_issue_path), Written("path", '"{date:%Y-%m-%d}.txt"')]
 Folder = Annotated[Path, PlainValidator(_parse_path), _text("."), Written("path", '"issues"')]
 Language = Annotated[
     str, AfterValidator(_check_language), _text("^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$"), Written("language tag", '"en"')
+]
+OptionalLanguage = Annotated[
+    str,
+    AfterValidator(lambda tag: tag and _check_language(tag)),
+    _text("^([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)?$"),
+    Written("language tag", '"en"'),
+]
+OptionalMailboxUrl = Annotated[
+    str,
+    AfterValidator(addresses.check_optional_mailbox_url),
+    _text("^((maildir|mbox):.+|imaps?://.+)?$"),
+    Written("mailbox URL", '"maildir:/var/mail/bounces"'),
 ]
 #: What a provider of another package takes: any values, and references to secrets.
 Options = Annotated[

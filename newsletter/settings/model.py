@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import idna
 from pydantic import Field, field_validator, model_validator
 
 from newsletter.settings import kinds
@@ -130,7 +131,8 @@ class Tracking(Table):
     """What is measured; nothing, unless switched on."""
 
     clicks: kinds.Flag = key(False, "Count clicks, by links through `base_url`.")
-    opens: kinds.Flag = key(False, "Count opens, by an image; needs consent of its own in the EU.")
+    opens: kinds.Flag = key(False, "Count opens, by an image, of those who consented to it (by the preferences page).")
+    per_person: kinds.Flag = key(False, "Keep who clicked and opened, not only how often; tell your readers so.")
     utm: Mapping[str, kinds.Text] = key(
         {}, "Parameters added to the links of stories, such as `source` for utm_source."
     )
@@ -146,11 +148,22 @@ class Newsletter(Table):
     )
     sender: kinds.RequiredMailbox = required("Who the mail is from, an RFC 5322 mailbox.", alias="from")
     reply_to: kinds.OptionalMailbox = key("", 'Where answers go; `""`: to the From address.')
+    unsubscribe_mailto: kinds.UnsubscribeMailto = key(
+        "",
+        "An address to which a mail unsubscribes, too, for List-Unsubscribe: a pattern with `{token}`, whose mail "
+        "comes into `bounces.mailbox`.",
+    )
     list_id: Annotated[kinds.ListId, Derived("NAME and the domain of `from`")] = key(
         "", "List-Id (RFC 2919), without `<>`. Absent: the newsletter's name and the domain of its From address."
     )
     lists: Annotated[tuple[kinds.Line, ...], Field(min_length=1), Derived("[NAME]")] = key(
         [], "Lists whose subscribers get it. Absent: the list of the newsletter's own name."
+    )
+    language: Annotated[kinds.OptionalLanguage, Derived("`site.language`")] = key(
+        "", "Language of its mails and pages, as a BCP 47 tag. Absent: the site's."
+    )
+    public: kinds.Flag = key(
+        True, "Whether anybody may subscribe on the web; else it shows on no public page, and nor do its issues."
     )
     template: kinds.FolderName = key(
         "digest", "Folder of the template, under `paths.templates` or among those that ship."
@@ -164,6 +177,26 @@ class Newsletter(Table):
     tracking: Tracking = key({}, "What is measured.")
 
 
+class SignUps(Table):
+    """Subscribing on the web."""
+
+    enabled: kinds.Flag = key(
+        True, "Whether people may subscribe on the web; confirmations of earlier requests work on."
+    )
+    per_ip: kinds.PerHour = key("20/h", "Requests from one IP address (of IPv6: one /64).")
+    per_domain: kinds.PerHour = key("500/h", "Requests for addresses of one domain.")
+    in_total: kinds.PerHour = key("5000/h", "All requests.")
+    expires: kinds.PositiveDuration = key("7d", "How long the link of a confirmation mail works.")
+    again_after: kinds.PositiveDuration = key("24h", "An address gets one confirmation mail in this time.")
+    allowed_origins: tuple[kinds.Url, ...] = key(
+        [], "Sites of yours whose own forms may subscribe people here; this site always may."
+    )
+    proof_of_work: kinds.Flag = key(
+        False,
+        "Ask browsers for a proof of work (ALTCHA) before a request counts; needs JavaScript and the `altcha` extra.",
+    )
+
+
 class Web(Table):
     """The public pages, unsubscribe and webhooks."""
 
@@ -171,6 +204,18 @@ class Web(Table):
     port: kinds.ListenPort = key(8000, "Port to listen on; 0: any free one.")
     archive: kinds.Flag = key(True, "Show past issues publicly.")
     trusted_proxies: tuple[kinds.Network, ...] = key([], "Proxies whose X-Forwarded-For is believed.")
+    signup: SignUps = key({}, "Subscribing on the web.")
+
+
+class Bounces(Table):
+    """Mail that comes back: bounces and complaints."""
+
+    mailbox: kinds.OptionalMailboxUrl = key(
+        "", "Where it arrives: `maildir:PATH`, `mbox:PATH` or `imaps://USER@HOST/FOLDER`."
+    )
+    password: Secret | None = key(None, "Password of the IMAP user.")
+    soft_limit: kinds.Count = key(5, "Soft bounces within `soft_within` that count as a hard one.")
+    soft_within: kinds.PositiveDuration = key("14d", "How long a soft bounce counts.")
 
 
 class Retention(Table):
@@ -202,6 +247,7 @@ class Settings(Table):
     newsletters: Annotated[Mapping[kinds.Name, Newsletter], Field(min_length=1)] = required("The newsletters, by name.")
     providers: Mapping[kinds.Line, AnyProvider] = key({}, "The mail providers, by name. `disk` is always there.")
     web: Web = key({}, "The public pages, unsubscribe and webhooks.")
+    bounces: Bounces = key({}, "Mail that comes back: bounces and complaints.")
     retention: Retention = key({}, "How long records are kept.")
     notifications: Notifications = key({}, "How operators learn that something happened.")
 
@@ -233,4 +279,6 @@ def _with_derived(name: str, table: Mapping[str, object]) -> dict[str, object]:
 
 
 def _ascii_domain(mailbox: Mailbox) -> str:
-    return mailbox.domain.encode("idna").decode("ascii")
+    """As A-labels (RFC 5891, with the mapping of UTS 46), the same as in the mail's headers. Raises ValueError."""
+    domain = mailbox.domain
+    return domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")

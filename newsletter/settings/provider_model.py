@@ -49,7 +49,11 @@ class SmtpProvider(Provider):
     final_timeout: kinds.PositiveDuration = key(
         "600s", "How long to wait for the answer after the final dot (RFC 5321)."
     )
-    envelope_from: kinds.EnvelopeFrom = key("", 'Envelope sender, a VERP pattern for bounces; `""`: the From address.')
+    envelope_from: kinds.EnvelopeFrom = key(
+        "",
+        "Envelope sender, a VERP pattern for bounces: `{token}` tells which delivery came back. "
+        '`""`: the From address.',
+    )
     dkim: Dkim | None = key(
         {}, "Sign with DKIM: `selector`, `domain` and `key`, a secret's reference. Empty: do not sign."
     )

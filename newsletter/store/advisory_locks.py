@@ -19,6 +19,8 @@ class AdvisoryLock(IntEnum):
     IMPORT = 0x6E65_7773_0003
     #: Leading the daemons on this database: held by a session, not by a transaction (`newsletter.store.leadership`).
     LEAD = 0x6E65_7773_0004
+    #: Adding a token of the API: no two in use may have the same name.
+    TOKENS = 0x6E65_7773_0005
 
 
 def hold(connection: sa.Connection, lock: AdvisoryLock, *, shared: bool = False) -> None:

@@ -138,8 +138,11 @@ class BatchRow:
         return self.attempts, self.claims, self.first_at, self.call_size, self.due_at, self.sender_id
 
 
-def read_batch(connection: sa.Connection, run_id: int, number: int) -> BatchRow | None:
-    """One batch."""
+def read_batch(connection: sa.Connection, run_id: int, number: int, *, hold: bool = False) -> BatchRow | None:
+    """One batch. `hold`: nobody else changes it until this transaction ends; of several, by number."""
+    if hold:
+        found = connection.execute(_HELD, {"of_run": run_id, "number": number}).one_or_none()
+        return None if found is None else _row(found)
     return next(read_batches(connection, run_id, batch.c.number == number), None)
 
 
@@ -179,6 +182,26 @@ def batch_of(connection: sa.Connection, run_id: int, subscriber_id: int) -> Batc
     return None
 
 
+def batches_of(connection: sa.Connection, run_id: int, ids: Sequence[int]) -> dict[int, list[int]]:
+    """Number → those of these people (ascending) who are members of that batch, by number. Whoever is none is left out.
+
+    Members are frozen: what is found stays true.
+    """
+    found: dict[int, list[int]] = {}
+    # ids ascend within a batch, and within a window over its batches: few of those that were read can hold the next
+    near: list[BatchRow] = []
+    for one in ids:
+        near = [row for row in near if row.ids[-1] >= one]
+        row = next((row for row in near if row.place(one) is not None), None)
+        if row is None:
+            row = batch_of(connection, run_id, one)
+            if row is None:
+                continue
+            near.append(row)
+        found.setdefault(row.number, []).append(one)
+    return dict(sorted(found.items()))
+
+
 def _row(found: sa.Row[*tuple[Any, ...]]) -> BatchRow:
     return BatchRow(
         run_id=found.run_id,
@@ -215,6 +238,7 @@ _SAVE = (
     .where(_RUN, batch.c.number == sa.bindparam("of_number"), batch.c.states == sa.bindparam("read_states"))
     .values({name: sa.bindparam(name) for name in _WRITTEN})
 )
+_HELD = sa.select(*_COLUMNS).where(_RUN, batch.c.number == sa.bindparam("number")).with_for_update()
 _DUE = (
     sa.select(*_COLUMNS)
     .where(_RUN, batch.c.due_at <= sa.bindparam("now"))

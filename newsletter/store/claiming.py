@@ -13,7 +13,7 @@ from newsletter.delivery.ledger import Claim, Wish
 from newsletter.delivery.states import Change
 from newsletter.store.in_hand import InHand
 from newsletter.store.journal import Claimed
-from newsletter.store.person_rows import moment, unpacked_attributes
+from newsletter.store.person_rows import moment, seconds, unpacked_attributes
 from newsletter.store.selecting import ELIGIBLE, wanted_ids
 from newsletter.store.turn import Turn
 
@@ -132,7 +132,7 @@ class Claiming:
         return taken, passed_over, list(places[start:])
 
     def _may_be_mailed(self, one: InHand, places: Sequence[int], following: Sequence[int]) -> list[int]:
-        """Those of `places` who still may be mailed; the others are suppressed from here on."""
+        """Those of `places` who still may be mailed; the others count as suppressed from here on, also who pauses."""
         ids = one.row.ids
         if any(ids[place] not in self._looked_up for place in places):
             self._look_up([ids[place] for place in (*places, *following)])
@@ -145,15 +145,17 @@ class Claiming:
         return good
 
     def _look_up(self, ids: Sequence[int]) -> None:
-        """Whoever left, was suppressed or was erased before this transaction is seen here."""
+        """Whoever left, was suppressed, was erased or paused before this transaction is seen here."""
         connection = self._turn.connection
         wanted = [one for one in ids if one not in self._looked_up]
         self._looked_up |= dict.fromkeys(wanted)
-        for row in connection.execute(self._standing, wanted_ids(connection.dialect.name, wanted)):
-            standing, number, key, address, name, language, timezone, attributes = row
+        now = seconds(self._turn.now)
+        for row in connection.execute(self._standing, wanted_ids(connection.dialect.name, wanted, now)):
+            standing, number, key, address, name, language, timezone, attributes, opens = row
             # of the standings on several lists the best one counts
             if standing == ELIGIBLE:
-                member = Member(number, key, address, name, language, timezone, unpacked_attributes(attributes))
+                said = unpacked_attributes(attributes)
+                member = Member(number, key, address, name, language, timezone, said, bool(opens))
                 self._looked_up[number] = member
 
     def _member(self, one: InHand, place: int) -> Member:

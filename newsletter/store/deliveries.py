@@ -65,12 +65,15 @@ def deliveries_of(connection: sa.Connection, subscriber_id: int) -> Sequence[Del
     return found
 
 
-def deliveries(connection: sa.Connection, row: RunRow, states: Sequence[DeliveryState]) -> Iterator[Delivery]:
-    """Those in these states, by subscriber number; some hundred batches at a time, of each window if there are any."""
+def deliveries(
+    connection: sa.Connection, row: RunRow, states: Sequence[DeliveryState], *, after: int = 0
+) -> Iterator[Delivery]:
+    """Those in these states, by subscriber number, from the one behind `after`; some hundred batches at a time, of each
+    window if there are any."""
 
     def walk(*conditions: sa.ColumnElement[bool]) -> Iterator[Delivery]:
-        for one in walk_batches(connection, row.id, may_hold(*states), *conditions):
-            if places := one.places(*states):
+        for one in walk_batches(connection, row.id, may_hold(*states), batch.c.last_id > after, *conditions):
+            if places := [place for place in one.places(*states) if one.ids[place] > after]:
                 yield from _of_batch(connection, name_of(row), one, places)
 
     if ranges := ranges_of(connection, row.id):

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from newsletter.store.person_rows import moment, seconds
-from newsletter.store.tables import delivery_note
+from newsletter.store.tables import delivery_note, subscriber
 
 #: The code of an operator's word, which stays when the delivery is accepted later.
 OPERATOR = "operator"
@@ -37,7 +37,8 @@ def clean(words: str, longest: int = _LONGEST) -> str:
 
 
 def keep_notes(connection: sa.Connection, run_id: int, notes: Mapping[int, tuple[str, str]], now: dt.datetime) -> None:
-    """Puts down (code, reason) for each subscriber, in place of what was there."""
+    """Puts down (code, reason) for each subscriber, in place of what was there; nothing of those erased since."""
+    known = _known(connection, sorted(notes))
     rows = [
         {
             "run_id": run_id,
@@ -47,11 +48,20 @@ def keep_notes(connection: sa.Connection, run_id: int, notes: Mapping[int, tuple
             "at": seconds(now),
         }
         for one, (code, reason) in sorted(notes.items())
+        if one in known
     ]
     if rows:
         insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(delivery_note)
         new = {name: insert.excluded[name] for name in ("code", "reason", "at")}
         connection.execute(insert.on_conflict_do_update(index_elements=["run_id", "subscriber_id"], set_=new), rows)
+
+
+def _known(connection: sa.Connection, ids: Sequence[int]) -> set[int]:
+    found: set[int] = set()
+    for start in range(0, len(ids), _IDS_A_TIME):
+        some = ids[start : start + _IDS_A_TIME]
+        found.update(connection.scalars(sa.select(subscriber.c.id).where(subscriber.c.id.in_(some))))
+    return found
 
 
 def drop_notes(connection: sa.Connection, run_id: int, ids: Iterable[int]) -> None:

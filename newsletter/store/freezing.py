@@ -21,11 +21,11 @@ from newsletter.store.packing import pack
 from newsletter.store.person_rows import seconds, unpacked_attributes
 from newsletter.store.run_rows import packed_selection, run_name
 from newsletter.store.run_windows import KeptWindow, kept_window, new_window
-from newsletter.store.selecting import ELIGIBLE, PENDING, SUPPRESSED, list_ids, standings
+from newsletter.store.selecting import ELIGIBLE, PAUSED, PENDING, SUPPRESSED, list_ids, standings
 from newsletter.store.state_bytes import alike
 from newsletter.store.tables import batch, run, run_exclusion, subscriber
 
-_REASONS = {SUPPRESSED: Exclusion.SUPPRESSED, PENDING: Exclusion.PENDING}
+_REASONS = {SUPPRESSED: Exclusion.SUPPRESSED, PENDING: Exclusion.PENDING, PAUSED: Exclusion.PAUSED}
 #: What is held at a time: ids of one group, groups, batches.
 _PEOPLE_A_TIME = 5_000
 _GROUPS_A_TIME = 20
@@ -43,7 +43,7 @@ def freeze(connection: sa.Connection, plan: RunPlan, *, now: dt.datetime) -> tup
     run_id = _new_run(connection, plan, uid, now)
     counts: Counter[int] = Counter()
     number = 0
-    for window, members in _windows(connection, plan, counts):
+    for window, members in _windows(connection, plan, seconds(now), counts):
         first = number + 1
         due_at = max(seconds(now), window.opens_at) if window else seconds(now)
         number = _new_batches(connection, run_id, number, members, plan.batch_size, due_at)
@@ -64,18 +64,18 @@ def freeze(connection: sa.Connection, plan: RunPlan, *, now: dt.datetime) -> tup
     return Frozen(run_id, planned, excluded), uid
 
 
-def plan(connection: sa.Connection, selection: Selection) -> PlannedAudience:
+def plan(connection: sa.Connection, selection: Selection, *, now: dt.datetime) -> PlannedAudience:
     """Whom `freeze` would take and whom it would leave out, by their ids; nothing is recorded. 8 bytes a person."""
     members: array[int] = array("q")
     left_out: dict[Exclusion, array[int]] = {reason: array("q") for reason in _REASONS.values()}
-    for standing, ids in _standings(connection, selection):
+    for standing, ids in _standings(connection, selection, seconds(now)):
         (members if standing == ELIGIBLE else left_out[_REASONS[standing]]).extend(ids)
     return PlannedAudience(members, {reason: ids for reason, ids in left_out.items() if ids})
 
 
-def count(connection: sa.Connection, selection: Selection) -> Mapping[str, int]:
+def count(connection: sa.Connection, selection: Selection, *, now: dt.datetime) -> Mapping[str, int]:
     """`planned`, and how many are left out for each reason that occurs."""
-    everyone = standings(selection, list_ids(connection, selection)).order_by(None).subquery()
+    everyone = standings(selection, list_ids(connection, selection), seconds(now)).order_by(None).subquery()
     standing = everyone.c[1]
     counts: Counter[int] = Counter()
     for found, number in connection.execute(sa.select(standing, sa.func.count()).group_by(standing)):
@@ -83,9 +83,9 @@ def count(connection: sa.Connection, selection: Selection) -> Mapping[str, int]:
     return {"planned": counts[ELIGIBLE]} | {str(reason): number for reason, number in _excluded(counts).items()}
 
 
-def timezones(connection: sa.Connection, selection: Selection) -> list[str]:
+def timezones(connection: sa.Connection, selection: Selection, *, now: dt.datetime) -> list[str]:
     """The time zones of those whom `freeze` would take, as they are kept, sorted; '' of those who have none."""
-    people = standings(selection, list_ids(connection, selection)).order_by(None).subquery()
+    people = standings(selection, list_ids(connection, selection), seconds(now)).order_by(None).subquery()
     person, standing = people.c
     wanted = sa.select(subscriber.c.timezone).distinct().select_from(people.join(subscriber, subscriber.c.id == person))
     return sorted(connection.scalars(wanted.where(standing == ELIGIBLE)))
@@ -101,14 +101,16 @@ def members(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Member]:
         subscriber.c.language,
         subscriber.c.timezone,
         subscriber.c.attributes,
+        subscriber.c.measures_opens,
     ).where(subscriber.c.id.in_(sa.bindparam("ids", expanding=True)))
     for start in range(0, len(ids), _IDS_A_TIME):
         some = list(ids[start : start + _IDS_A_TIME])
         found = {row[0]: row for row in connection.execute(wanted, {"ids": some})}
         for one in some:
             if one in found:
-                number, key, address, name, language, timezone, attributes = found[one]
-                yield Member(number, key, address, name, language, timezone, unpacked_attributes(attributes))
+                number, key, address, name, language, timezone, attributes, opens = found[one]
+                said = unpacked_attributes(attributes)
+                yield Member(number, key, address, name, language, timezone, said, bool(opens))
 
 
 def last_planned(connection: sa.Connection, newsletter: str) -> int | None:
@@ -176,17 +178,17 @@ def _new_batch(run_id: int, number: int, ids: Sequence[int], due_at: int) -> dic
 
 
 def _windows(
-    connection: sa.Connection, plan: RunPlan, counts: Counter[int]
+    connection: sa.Connection, plan: RunPlan, now: int, counts: Counter[int]
 ) -> Iterator[tuple[KeptWindow | None, Iterator[int]]]:
     """The windows in the order in which they open, each with the ids of those who may be mailed in it, ascending; None
     for everybody where the run has none. Everybody is counted."""
     if plan.window_of is None:
-        yield None, _eligible(_standings(connection, plan.selection), counts)
+        yield None, _eligible(_standings(connection, plan.selection, now), counts)
         return
     windows: dict[str, KeptWindow] = {}
     members: dict[KeptWindow, array[int]] = {}
     # zones and people in one statement: it sees one state of both
-    for group in _zoned_standings(connection, plan.selection):
+    for group in _zoned_standings(connection, plan.selection, now):
         found: dict[KeptWindow, list[int]] = {}
         for standing, zone, ids in group:
             counts[standing] += len(ids)
@@ -200,12 +202,12 @@ def _windows(
         yield window, iter(members.pop(window))
 
 
-def _standings(connection: sa.Connection, selection: Selection) -> Iterator[tuple[int, list[int]]]:
+def _standings(connection: sa.Connection, selection: Selection, now: int) -> Iterator[tuple[int, list[int]]]:
     """(standing, ids of people in it), some thousand people at a time; the ids of each standing ascend throughout.
 
     The ids come as one text a group: a row of its own for each of a million people takes twice the time.
     """
-    people = standings(selection, list_ids(connection, selection)).order_by(None).subquery()
+    people = standings(selection, list_ids(connection, selection), now).order_by(None).subquery()
     person, standing = people.c
     group = person.op("/")(sa.literal_column(str(_PEOPLE_A_TIME)))  # both databases cut, and do not round
     ids = sa.func.aggregate_strings(sa.cast(person, sa.Text), " ")
@@ -214,9 +216,11 @@ def _standings(connection: sa.Connection, selection: Selection) -> Iterator[tupl
         yield found, sorted(map(int, text.split()))
 
 
-def _zoned_standings(connection: sa.Connection, selection: Selection) -> Iterator[list[tuple[int, str, list[int]]]]:
+def _zoned_standings(
+    connection: sa.Connection, selection: Selection, now: int
+) -> Iterator[list[tuple[int, str, list[int]]]]:
     """(standing, time zone, ids of people in both), some thousand people at a time, who stand behind those before."""
-    people = standings(selection, list_ids(connection, selection)).order_by(None).subquery()
+    people = standings(selection, list_ids(connection, selection), now).order_by(None).subquery()
     person, standing = people.c
     group = person.op("/")(sa.literal_column(str(_PEOPLE_A_TIME)))
     ids = sa.func.aggregate_strings(sa.cast(person, sa.Text), " ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from newsletter.store.run_rows import (
     balance_of,
     change_run,
     count_members,
+    find_run,
     name_of,
     read_run,
     settle_run,
@@ -186,13 +187,12 @@ class SqlLedger(LedgerViews):
         return opened
 
     def evidence(self, run_id: int, subscriber_id: int, mark: Mark, *, now: dt.datetime) -> bool:
+        """See `Ledger`. Raises UsageError where there is no such run."""
+        return self._witness(lambda connection: read_run(connection, run_id), {subscriber_id: mark}, now) == 1
+
+    def witness(self, name: RunName, marks: Mapping[int, Mark], *, now: dt.datetime) -> int | None:
         """See `Ledger`."""
-        for _ in range(_TRIES):
-            try:
-                return self._evidence(run_id, subscriber_id, mark, now)
-            except Stale:
-                continue
-        raise self._busy()
+        return self._witness(lambda connection: find_run(connection, name), marks, now)
 
     def record_test(self, name: RunName, content_hash: str, addresses: Sequence[str], *, now: dt.datetime) -> None:
         """See `Ledger`."""
@@ -212,14 +212,28 @@ class SqlLedger(LedgerViews):
         with writing(self._engine) as connection:
             approving.approve(connection, name, content_hash, by=by, now=now)
 
-    def _evidence(self, run_id: int, subscriber_id: int, mark: Mark, now: dt.datetime) -> bool:
+    def _witness(
+        self, find: Callable[[sa.Connection], RunRow | None], marks: Mapping[int, Mark], now: dt.datetime
+    ) -> int | None:
+        for _ in range(_TRIES):
+            try:
+                return self._witnessed(find, marks, now)
+            except Stale:
+                continue
+        raise self._busy()
+
+    def _witnessed(
+        self, find: Callable[[sa.Connection], RunRow | None], marks: Mapping[int, Mark], now: dt.datetime
+    ) -> int | None:
         with writing(self._engine) as connection:
-            row = read_run(connection, run_id)
+            row = find(connection)
+            if row is None:
+                return None
             # Where it may end the run, the run is held alone from the first; else many events come at once, and
             # exchanges between them. (One that shares it and then wants it alone would wait for others who do.)
             alone = row.sender_id is None and row.state not in OVER
-            row = read_run(connection, run_id, hold=True) if alone else share_run(connection, run_id)
-            news, settled = settling.record_evidence(connection, run_id, subscriber_id, mark)
+            row = read_run(connection, row.id, hold=True) if alone else share_run(connection, row.id)
+            news, settled = settling.record_marks(connection, row.id, marks)
             if settled and row.sender_id is None:
                 if not alone and row.state not in OVER:
                     raise Stale  # it was let go in between

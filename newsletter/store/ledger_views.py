@@ -36,9 +36,12 @@ class LedgerViews:
         )
         return found[0] if found else None
 
-    def runs(self, newsletter: str | None = None, *, limit: int = 100) -> Sequence[RunRecord]:
+    def runs(
+        self, newsletter: str | None = None, *, limit: int = 100, before: int | None = None
+    ) -> Sequence[RunRecord]:
         """See `Ledger`."""
         wanted = sa.select(run).order_by(run.c.id.desc()).limit(limit)
+        wanted = wanted if before is None else wanted.where(run.c.id < before)
         return self._records(wanted if newsletter is None else wanted.where(run.c.newsletter == newsletter))
 
     def unfinished(self) -> Sequence[RunRecord]:
@@ -71,10 +74,10 @@ class LedgerViews:
         with reading(self._engine) as connection:
             return deliveries.deliveries_of(connection, subscriber_id)
 
-    def deliveries(self, run_id: int, states: Sequence[DeliveryState]) -> Iterator[Delivery]:
+    def deliveries(self, run_id: int, states: Sequence[DeliveryState], *, after: int = 0) -> Iterator[Delivery]:
         """See `Ledger`. Holds its transaction until it is exhausted or closed."""
         with reading(self._engine) as connection:
-            yield from deliveries.deliveries(connection, read_run(connection, run_id), states)
+            yield from deliveries.deliveries(connection, read_run(connection, run_id), states, after=after)
 
     def reasons(self, run_id: int) -> Mapping[tuple[DeliveryState, str], int]:
         """See `Ledger`."""

@@ -12,11 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter.audience.model import ConsentState, Excluded, Exclusion
-from newsletter.audience.people import Consent, Membership, Person, Selection, Suppression
+from newsletter.audience.people import Consent, Membership, OpensConsent, Person, Selection, Suppression
 from newsletter.store.person_rows import moment, unpacked_attributes, unpacked_tags
 from newsletter.store.selecting import fits, list_ids
 from newsletter.store.suppressions import suppressions_of
-from newsletter.store.tables import consent, mailing_list, membership, subscriber
+from newsletter.store.tables import consent, mailing_list, membership, subscriber, tracking_consent
 
 #: The first page is small, so that the first people are shown at once.
 _FIRST_PAGE, _PAGE = 50, 1_000
@@ -52,7 +52,9 @@ def left_out(
     for start in range(0, len(ids), _PAGE):
         some = list(ids[start : start + _PAGE])
         rows = connection.execute(
-            sa.select(subscriber.c.id, subscriber.c.key, subscriber.c.address).where(subscriber.c.id.in_(some))
+            sa.select(subscriber.c.id, subscriber.c.key, subscriber.c.address, subscriber.c.paused_until).where(
+                subscriber.c.id.in_(some)
+            )
         )
         found = {row.id: row for row in rows}
         on = _memberships(connection, some, lists)
@@ -60,8 +62,12 @@ def left_out(
         for one in some:
             if one in found:
                 names = tuple(sorted(member.list for member in on[one]))
-                because = [each for each in standing[found[one].key] if any(map(each.stands, names))]
-                detail = "no consent is recorded" if reason is Exclusion.PENDING else _words(because)
+                detail = {
+                    Exclusion.PENDING: "no consent is recorded",
+                    Exclusion.PAUSED: f"paused until {moment(found[one].paused_until or 0):%Y-%m-%d}",
+                }.get(reason)
+                if detail is None:
+                    detail = _words([each for each in standing[found[one].key] if any(map(each.stands, names))])
                 where = f"list {', '.join(names)}" if len(names) < 2 else f"lists {', '.join(names)}"
                 yield Excluded(found[one].address, reason, detail, where, names)
 
@@ -80,6 +86,7 @@ def persons(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> Iterator[
     ids = [row.id for row in rows]
     on = _memberships(connection, ids)
     said = _consents(connection, ids)
+    of_opens = _opens_consents(connection, ids)
     suppressed: defaultdict[str, list[Suppression]] = defaultdict(list)
     for one in suppressions_of(connection, [row.key for row in rows]) if rows else ():
         suppressed[one.key].append(one)
@@ -94,9 +101,12 @@ def persons(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> Iterator[
             tags=unpacked_tags(row.tags),
             attributes=unpacked_attributes(row.attributes),
             created_at=moment(row.created_at),
+            paused_until=None if row.paused_until is None else moment(row.paused_until),
+            measures_opens=bool(row.measures_opens),
             memberships=tuple(on[row.id]),
             consents=tuple(said[row.id]),
             suppressions=tuple(suppressed[row.key]),
+            opens_consents=tuple(of_opens[row.id]),
         )
 
 
@@ -131,6 +141,15 @@ def _consents(connection: sa.Connection, ids: Sequence[int]) -> defaultdict[int,
         found[row.subscriber_id].append(
             Consent(row.list, moment(row.at), row.source, row.wording, row.ip, moment(row.recorded_at))
         )
+    return found
+
+
+def _opens_consents(connection: sa.Connection, ids: Sequence[int]) -> defaultdict[int, list[OpensConsent]]:
+    """By subscriber, the oldest record first."""
+    of_them = tracking_consent.c.subscriber_id.in_(ids)
+    found: defaultdict[int, list[OpensConsent]] = defaultdict(list)
+    for row in connection.execute(sa.select(tracking_consent).where(of_them).order_by(tracking_consent.c.id)):
+        found[row.subscriber_id].append(OpensConsent(bool(row.given), moment(row.at), row.wording, row.ip))
     return found
 
 

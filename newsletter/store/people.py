@@ -6,6 +6,8 @@ Every function takes a connection within a transaction of the caller's, and hold
 from __future__ import annotations
 
 import datetime as dt
+import json
+from collections.abc import Collection
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -28,7 +30,19 @@ from newsletter.store.suppressions import (
     suppressions_of,
 )
 from newsletter.store.tables import consent as consent_table
-from newsletter.store.tables import delivery_note, membership, subscriber, suppression, suppression_lift
+from newsletter.store.tables import (
+    delivery_note,
+    event,
+    event_waiting,
+    membership,
+    personal_hit,
+    signup,
+    subscriber,
+    suppression,
+    suppression_lift,
+    test_send,
+    tracking_consent,
+)
 
 
 def subscribe(
@@ -225,12 +239,19 @@ def _keep_consent(connection: sa.Connection, list_id: int, person_id: int, conse
 
 
 def _delete(connection: sa.Connection, key: str) -> bool:
-    """Takes away every row of the address; True where there was one. The only deletion of this program."""
-    ids = sa.select(subscriber.c.id).where(subscriber.c.key == key)
+    """Takes away every row of the address; True where there was one. Nothing else deletes what people said."""
+    people = connection.execute(sa.select(subscriber.c.id, subscriber.c.address).where(subscriber.c.key == key)).all()
+    ids = [row.id for row in people]
     records = sa.select(suppression.c.id).where(suppression.c.key == key)
+    told = sa.or_(event.c.key == key, event.c.subscriber_id.in_(ids))
     known = [
         connection.execute(sa.delete(table).where(condition)).rowcount > 0
         for table, condition in (
+            (signup, signup.c.key == key),
+            (event_waiting, event_waiting.c.event_id.in_(sa.select(event.c.id).where(told))),
+            (event, told),
+            (personal_hit, personal_hit.c.subscriber_id.in_(ids)),
+            (tracking_consent, tracking_consent.c.subscriber_id.in_(ids)),
             (delivery_note, delivery_note.c.subscriber_id.in_(ids)),
             (suppression_lift, suppression_lift.c.suppression_id.in_(records)),
             (suppression, suppression.c.key == key),
@@ -239,4 +260,18 @@ def _delete(connection: sa.Connection, key: str) -> bool:
             (subscriber, subscriber.c.key == key),
         )
     ]
-    return any(known)
+    return _forget_tests(connection, {key, *(row.address for row in people)}) or any(known)
+
+
+def _forget_tests(connection: sa.Connection, spellings: Collection[str]) -> bool:
+    """Takes the address out of what is kept of tests of issues; whether it was in any. There are few of them."""
+    theirs = {one.casefold() for one in spellings}
+    found = False
+    for number, kept in connection.execute(sa.select(test_send.c.id, test_send.c.addresses)).all():
+        addresses = json.loads(kept)
+        others = [one for one in addresses if one.casefold() not in theirs]
+        if len(others) < len(addresses):
+            values = {"addresses": json.dumps(others, ensure_ascii=False)}
+            connection.execute(sa.update(test_send).where(test_send.c.id == number).values(values))
+            found = True
+    return found

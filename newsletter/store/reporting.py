@@ -86,7 +86,10 @@ def _apply(row: BatchRow, place: int, outcome: Outcome, report: Report, supersed
 
 
 def _common_words(report: Report) -> str:
-    """The reason, where all are busy or unknown for the same one: it need not be kept for each of them."""
+    """The reason, where several are busy or unknown for the same one: it need not be kept for each of them. Of a single
+    one it may name them, and has to go when they are erased."""
+    if len(report.outcomes) == 1:
+        return ""
     words = {(type(one), "" if isinstance(one, Accepted) else one.reason) for one in report.outcomes.values()}
     if len(words) != 1:
         return ""

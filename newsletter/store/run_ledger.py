@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -177,8 +177,7 @@ class SqlRunLedger:
         now: dt.datetime,
     ) -> tuple[Turn, Exchange, int | None]:
         turn = Turn(connection, self._hands, now)
-        for report in reports:
-            self._report(turn, report, row)
+        words = [self._report(turn, report, row) for report in reports]
         claims: list[Claim | None] = [None] * len(wishes)
         halt = self._halt(row, now)
         claiming = Claiming(turn, self._standing, self._call_id, self._allowance, wishes)
@@ -187,6 +186,8 @@ class SqlRunLedger:
                 if claiming.allowance is None or claiming.allowance > 0:
                     claims[number] = claiming.grant(wish)
         turn.finish()
+        for write in words:  # after the batches, as everybody does: no two wait for each other
+            write()
         next_due = None
         if halt is None and None in claims:
             next_due = self._next_due(turn)
@@ -201,17 +202,18 @@ class SqlRunLedger:
             self._tools.senders.renew(connection, self._sender, row.id, now)
         return turn, Exchange(tuple(claims), halt, None if halt else next_due), claiming.allowance
 
-    def _report(self, turn: Turn, report: Report, row: RunRow) -> None:
+    def _report(self, turn: Turn, report: Report, row: RunRow) -> Callable[[], None]:
+        """Changes the batch; what writes the words on it, once it is written."""
         one = turn.batch(report.claim.batch)
         plan, attempt = one.schedule, report.claim.attempt
         applied = apply_report(turn.connection, one.row, report, cancelled=row.state == RunState.CANCELLED)
         if not applied.changed:
-            return
+            return lambda: None
         if applied.again:
             plan.retry_at = max(plan.retry_at, report.retry_at or turn.now)
         one.row.call_size = call_size(one.row.call_size, len(one.row.ids), report)
         whole = plan.attempt == attempt and plan.covered == len(report.outcomes)
-        self._words(turn.connection, report, applied, whole=whole, now=turn.now)
+        return lambda: self._words(turn.connection, report, applied, whole=whole, now=turn.now)
 
     def _words(
         self, connection: sa.Connection, report: Report, applied: Applied, *, whole: bool, now: dt.datetime

@@ -92,6 +92,13 @@ def read_run(connection: sa.Connection, run_id: int, *, hold: bool = False) -> R
     return row
 
 
+def find_run(connection: sa.Connection, name: RunName) -> RunRow | None:
+    """The run of this name."""
+    date, _, edition = name.slot.partition(".")
+    which = {"newsletter": name.newsletter, "issue_date": date, "edition": edition}
+    return connection.execute(_NAMED, which).one_or_none()
+
+
 def share_run(connection: sa.Connection, run_id: int) -> RunRow:
     """The run, whose state and sender stay as they are until this transaction ends; others may share it."""
     return connection.execute(_SHARED, {"of_run": run_id}).one()
@@ -140,6 +147,11 @@ def settle_run(connection: sa.Connection, row: RunRow, now: dt.datetime) -> RunR
 
 
 _ONE = sa.select(run).where(run.c.id == sa.bindparam("of_run"))
+_NAMED = sa.select(run).where(
+    run.c.newsletter == sa.bindparam("newsletter"),
+    run.c.issue_date == sa.bindparam("issue_date"),
+    run.c.edition == sa.bindparam("edition"),
+)
 _HELD = _ONE.with_for_update()
 _SHARED = _ONE.with_for_update(read=True)
 _STATES = sa.select(batch.c.states, batch.c.size).where(batch.c.run_id == sa.bindparam("of_run"))

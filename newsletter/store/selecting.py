@@ -16,8 +16,8 @@ from newsletter.store.person_rows import packed_tags
 from newsletter.store.suppressions import in_scope, lifted, standing_suppression
 from newsletter.store.tables import mailing_list, membership, subscriber, suppression
 
-#: The standings of a person on the selected lists; of several lists' the largest counts.
-PENDING, SUPPRESSED, ELIGIBLE = 1, 2, 3
+#: The standings of a person on the selected lists; of several lists' the largest counts. Who pauses would be eligible.
+PENDING, SUPPRESSED, ELIGIBLE, PAUSED = 1, 2, 3, 4
 
 
 class _Position(FunctionElement[int]):
@@ -121,20 +121,22 @@ def kept_out(lists: Sequence[int] | None = None) -> sa.Subquery:
     return kept.subquery("kept_out")
 
 
-def standings(selection: Selection, lists: Sequence[int]) -> sa.Select[int, int]:
-    """(subscriber id, standing) of everyone selected, once each, by id.
+def standings(selection: Selection, lists: Sequence[int], now: int) -> sa.Select[int, int]:
+    """(subscriber id, standing at `now`, in seconds) of everyone selected, once each, by id.
 
     One statement, so that whatever else is written meanwhile, everyone is seen in one standing and the sum is right.
     """
-    kept = kept_out(lists)
+    kept, paused = kept_out(lists), _pausing(now)
     standing = sa.case(
         (membership.c.state == ConsentState.UNSUBSCRIBED, SUPPRESSED),
         (kept.c.subscriber_id.is_not(None), SUPPRESSED),
-        (membership.c.state == ConsentState.SUBSCRIBED, ELIGIBLE),
-        else_=PENDING,
+        (membership.c.state != ConsentState.SUBSCRIBED, PENDING),
+        (paused.c.id.is_not(None), PAUSED),
+        else_=ELIGIBLE,
     )
     of_kept = sa.and_(kept.c.list_id == membership.c.list_id, kept.c.subscriber_id == membership.c.subscriber_id)
     rows: sa.FromClause = membership.outerjoin(kept, of_kept)
+    rows = rows.outerjoin(paused, paused.c.id == membership.c.subscriber_id)
     if conditions := fits(selection):
         rows = rows.join(subscriber, subscriber.c.id == membership.c.subscriber_id)
     chosen = sa.select(membership.c.subscriber_id).select_from(rows).where(*conditions)
@@ -146,22 +148,29 @@ def standings(selection: Selection, lists: Sequence[int]) -> sa.Select[int, int]
     return chosen.order_by(membership.c.subscriber_id)
 
 
+def _pausing(now: int) -> sa.Subquery:
+    """Those who wish no mail yet; grouped, so that SQLite looks for them once and not for each person anew."""
+    pausing = sa.select(subscriber.c.id).where(subscriber.c.paused_until > now).group_by(subscriber.c.id)
+    return pausing.subquery("pausing")
+
+
 def standing_members(dialect: str, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
     """(standing, and what a `Member` has) of those of the people `ids` who are selected; a row for each of their lists.
 
     The law of `standings`, but asked of some hundred people who are named, on each claim: nothing is read but their
-    own rows, however many others there are. `ids` is bound as `wanted_ids` says.
+    own rows, however many others there are. Its parameters are those of `wanted_ids`.
     """
     standing = sa.case(
         (membership.c.state == ConsentState.UNSUBSCRIBED, SUPPRESSED),
         (standing_suppression(subscriber.c.key, membership.c.list_id), SUPPRESSED),
-        (membership.c.state == ConsentState.SUBSCRIBED, ELIGIBLE),
-        else_=PENDING,
+        (membership.c.state != ConsentState.SUBSCRIBED, PENDING),
+        (subscriber.c.paused_until > sa.bindparam("now", type_=sa.BigInteger), PAUSED),
+        else_=ELIGIBLE,
     )
     named = sa.select(mailing_list.c.id).where(mailing_list.c.name.in_(selection.lists))
     person = (subscriber.c.id, subscriber.c.key, subscriber.c.address, subscriber.c.name, subscriber.c.language)
     return (
-        sa.select(standing, *person, subscriber.c.timezone, subscriber.c.attributes)
+        sa.select(standing, *person, subscriber.c.timezone, subscriber.c.attributes, subscriber.c.measures_opens)
         .select_from(membership)
         .join(subscriber, subscriber.c.id == membership.c.subscriber_id)
         .where(
@@ -172,9 +181,10 @@ def standing_members(dialect: str, selection: Selection) -> sa.Select[*tuple[Any
     )
 
 
-def wanted_ids(dialect: str, ids: Sequence[int]) -> dict[str, object]:
-    """The parameters for `standing_members`: one value, so that the statement is the same for any number of people."""
-    return {"ids": list(ids) if dialect == "postgresql" else f"[{','.join(map(str, ids))}]"}
+def wanted_ids(dialect: str, ids: Sequence[int], now: int) -> dict[str, object]:
+    """The parameters for `standing_members` (`now` in seconds): the ids are one value, so that the statement is the
+    same for any number of people."""
+    return {"ids": list(ids) if dialect == "postgresql" else f"[{','.join(map(str, ids))}]", "now": now}
 
 
 def _one_of(dialect: str, column: sa.Column[int]) -> sa.ColumnElement[bool]:

@@ -6,14 +6,14 @@ Every function takes a connection within a transaction of the caller's, and the 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
 from newsletter.delivery.ledger import Settlement
 from newsletter.delivery.states import CLAIMABLE, Change, DeliveryState, Mark, RunState, after
 from newsletter.store.attempts import Attempt, attempts_over
-from newsletter.store.batch_rows import BatchRow, batch_of, walk_batches
+from newsletter.store.batch_rows import BatchRow, batches_of, read_batch, walk_batches
 from newsletter.store.delivery_notes import OPERATOR, drop_notes, keep_notes, notes_on
 from newsletter.store.person_rows import seconds
 from newsletter.store.recovery import may_hold, reopen
@@ -93,24 +93,29 @@ def open_again(
     return opened
 
 
-def record_evidence(connection: sa.Connection, run_id: int, subscriber_id: int, mark: Mark) -> tuple[bool, bool]:
-    """Puts down what a provider reported of a delivery: whether that is news, and whether it settled something."""
-    one = batch_of(connection, run_id, subscriber_id)
-    place = one.place(subscriber_id) if one else None
-    if one is None or place is None:
-        return False, False
-    settles = one.state(place) in _PROVABLE
-    if settles:
-        one.change(place, Change.EVIDENCE)
-    one.mark(place, mark)
-    if not one.moves:
-        return False, False
-    if one.sender_id is None and not one.claimable:
-        one.due_at = None
-    one.save(connection)
-    if settles:
-        drop_notes(connection, run_id, [subscriber_id])
-    return True, settles
+def record_marks(connection: sa.Connection, run_id: int, marks: Mapping[int, Mark]) -> tuple[int, int]:
+    """Puts down what a provider reported of deliveries, by subscriber: of how many it is news, how many it settled."""
+    news = 0
+    settled: list[int] = []
+    for number, ids in batches_of(connection, run_id, sorted(marks)).items():
+        one = read_batch(connection, run_id, number, hold=True)
+        if one is None:
+            continue
+        for subscriber_id in ids:
+            place = one.place(subscriber_id)
+            assert place is not None, "members are frozen"
+            before = one.states[place]
+            if one.state(place) in _PROVABLE:
+                one.change(place, Change.EVIDENCE)
+                settled.append(subscriber_id)
+            one.mark(place, marks[subscriber_id])
+            news += one.states[place] != before
+        if one.moves:
+            if one.sender_id is None and not one.claimable:
+                one.due_at = None
+            one.save(connection)
+    drop_notes(connection, run_id, settled)
+    return news, len(settled)
 
 
 def words_of(attempts: Sequence[Attempt], place: int) -> tuple[str, dt.datetime | None]:

@@ -126,7 +126,8 @@ def suppress(
 ) -> bool:
     """Adds a suppression; False where an equal one stands already (same reason and scope).
 
-    Of an erased person it is kept under the hash and holds for all lists: there is no telling on which they were.
+    Of an erased person it is kept under the hash, without its note, and holds for all lists: there is no telling on
+    which they were.
     """
     return bool(
         suppress_many(connection, [(key, reason, note)], list_name, source=source, now=now, erasure_key=erasure_key)
@@ -158,7 +159,8 @@ def suppress_many(
     for key, reason, note in rows:
         one = (hashes[key], reason.value, None) if hashes[key] in erased else (key, reason.value, list_id)
         if one not in stands:
-            new.setdefault(one, note)
+            # words about an erased person may name them
+            new.setdefault(one, "" if one[0] == hashes[key] else note)
     if new:
         same = {"at": seconds(now), "source": source}
         connection.execute(
@@ -218,12 +220,14 @@ def _end(connection: sa.Connection, suppression_id: int, list_id: int | None, sa
     connection.execute(sa.insert(suppression_lift).values(suppression_id=suppression_id, list_id=list_id, **said))
 
 
-def suppressions(connection: sa.Connection, *, standing_only: bool = True) -> Iterator[Suppression]:
-    """All suppressions, the oldest first; constant memory."""
-    chosen = _with_lists_and_lifts()
+def suppressions(connection: sa.Connection, *, standing_only: bool = True, after: int = 0) -> Iterator[Suppression]:
+    """All suppressions, the oldest first, from the one behind `after`; constant memory."""
+    chosen = _with_lists_and_lifts().where(suppression.c.id > after)
     if standing_only:
         chosen = chosen.where(~lifted(suppression, None))
-    yield from _read(connection.execute(chosen, execution_options={"yield_per": 1000}))
+    # whoever reads may stop before the end
+    with connection.execute(chosen, execution_options={"yield_per": 1000}) as rows:
+        yield from _read(rows)
 
 
 def suppressions_of(connection: sa.Connection, keys: Collection[str]) -> tuple[Suppression, ...]:
@@ -248,17 +252,28 @@ class Standing:
         return list_id not in self.lifted_for if self.list_id is None else self.list_id == list_id
 
 
+#: Built once: to build it takes longer than to run it, and everybody who leaves does.
+_STANDING_OF = (
+    sa.select(
+        suppression.c.id,
+        suppression.c.key,
+        suppression.c.reason,
+        suppression.c.list_id,
+        suppression.c.at,
+        suppression.c.source,
+        suppression_lift.c.list_id,
+    )
+    .outerjoin(suppression_lift, suppression_lift.c.suppression_id == suppression.c.id)
+    .where(suppression.c.key.in_(sa.bindparam("keys", expanding=True)), ~lifted(suppression, None))
+    .order_by(suppression.c.id)
+)
+
+
 def standing_of(connection: sa.Connection, *keys: str) -> Sequence[Standing]:
     """The suppressions that stand under these keys, the oldest first. An erased person's hash is a key of its own."""
-    one = suppression.c
-    rows = (
-        sa.select(one.id, one.key, one.reason, one.list_id, one.at, one.source, suppression_lift.c.list_id)
-        .outerjoin(suppression_lift, suppression_lift.c.suppression_id == one.id)
-        .where(one.key.in_(keys), ~lifted(suppression, None))
-        .order_by(one.id)
-    )
+    rows = connection.execute(_STANDING_OF, {"keys": keys})
     found = []
-    for (number, key, reason, list_id, at, source), several in groupby(connection.execute(rows), lambda row: row[:-1]):
+    for (number, key, reason, list_id, at, source), several in groupby(rows, lambda row: row[:-1]):
         lists = frozenset(row[-1] for row in several if row[-1] is not None)
         found.append(Standing(number, key, reason, list_id, at, source, lists))
     return found

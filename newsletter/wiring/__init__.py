@@ -12,7 +12,15 @@ from newsletter.wiring.issues import (
     request,
     synced_audience,
 )
-from newsletter.wiring.parts import audience_store, database, ledger, settings, signing_keys, template_roots
+from newsletter.wiring.parts import (
+    audience_store,
+    database,
+    ledger,
+    settings,
+    signing_keys,
+    template_roots,
+    tracking_store,
+)
 
 __all__ = [
     "audience_store",
@@ -29,5 +37,6 @@ __all__ = [
     "signing_keys",
     "synced_audience",
     "template_roots",
+    "tracking_store",
     "upgrade_database",
 ]

@@ -53,6 +53,18 @@ def prepared(
     return check_issue(request, roots, values, request_links=request_links, progress=progress)
 
 
+def looked_at(request: IssueRequest, store: AudienceStore) -> Prepared:
+    """As `prepared`, with the database as it stands: nothing is synced, and nothing changed."""
+    from newsletter.delivery.recipients import branching_fields
+    from newsletter.pipeline.check_issue import check_issue
+    from newsletter.pipeline.issue_audience import lists_of
+
+    def values(issue: Issue) -> Iterator[Mapping[str, str]]:
+        yield from map(branching_fields, store.members(store.plan(lists_of(request, issue)).members))
+
+    return check_issue(request, template_roots(request.loaded), values)
+
+
 def dry_run_issue(
     request: IssueRequest,
     *,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from newsletter.delivery.ledger import Ledger
+    from newsletter.events.tracking import TrackingStore
     from newsletter.schedule.records import Leadership
     from newsletter.store.audience import SqlAudience
 
@@ -74,12 +75,25 @@ def ledger(loaded: Loaded, say: Callable[[str], None] = lambda _: None) -> Ledge
     The locks that prove that a sender is alive, and the journal that outlives a database, stand beside an SQLite file,
     else in `var/` beside config.toml.
     """
-    from newsletter.store.engine import sqlite_path  # see database
-    from newsletter.store.ledger import SqlLedger
-    from newsletter.store.upgrade import ensure_current
+    from newsletter.store.upgrade import ensure_current  # see database
 
     engine = database(loaded)
     ensure_current(engine, say)
+    return ledger_on(loaded, engine)
+
+
+def ledger_on(loaded: Loaded, engine: Engine) -> Ledger:
+    """Runs and deliveries on a database that is open already; see `ledger`."""
+    from newsletter.store.engine import sqlite_path  # see database
+    from newsletter.store.ledger import SqlLedger
+
     file = sqlite_path(engine)
     beside = file.parent if file is not None else loaded.resolve("var")
     return SqlLedger(engine, locks=beside / "locks", journal=beside / "journal.ndjson")
+
+
+def tracking_store(loaded: Loaded) -> TrackingStore:
+    """Where counted links lead, and how often they were followed, on a database that is up to date (see `ledger`)."""
+    from newsletter.store.tracking import SqlTracking  # see database
+
+    return SqlTracking(database(loaded))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from newsletter.audience.store import AudienceStore
 from newsletter.delivery.guards import LastTest, refuse_count
 from newsletter.delivery.ledger import Ledger, RunRecord
 from newsletter.delivery.observing import Observer
@@ -19,12 +20,13 @@ from newsletter.pipeline.onlookers import OnBalance
 from newsletter.pipeline.prepare import Prepared, prepare
 from newsletter.pipeline.request import IssueRequest
 from newsletter.pipeline.resume_run import resume_run, run_to_resume
-from newsletter.pipeline.run_report import RunReport
-from newsletter.pipeline.send_issue import ReadyToSend, SendTools, ready_to_send, refuse_issue, send_issue
+from newsletter.pipeline.run_report import RunReport, run_called
+from newsletter.pipeline.send_issue import ReadyToSend, SendTools, plan_run, ready_to_send, refuse_issue, send_issue
 from newsletter.pipeline.send_test import SentTest, addresses_typed, send_test
 from newsletter.wiring.issues import branching_values, synced_audience
 from newsletter.wiring.mail_providers import limiter, mail_provider
-from newsletter.wiring.parts import audience_store, ledger, signing_keys, template_roots
+from newsletter.wiring.parts import audience_store, ledger, signing_keys, template_roots, tracking_store
+from newsletter.wiring.publishing import Publisher
 
 #: Hears what the program has to say beside its answer.
 Say = Callable[[str], None]
@@ -50,16 +52,24 @@ class LiveSend:
     provider: MailProvider
     keys: Sequence[str]
     last_test: LastTest | None = None
+    people: AudienceStore | None = None
 
     def ready(self, say: Say) -> ReadyToSend:
         """The audience after the subscriber files were synced, past every guard but the count. Raises GuardRefused."""
-        with synced_audience(self.request, self.prepared.issue, say) as audience:
+        with synced_audience(self.request, self.prepared.issue, say, self.people) as audience:
             rate = limiter(self.request.loaded, self.provider.name).rate
             return ready_to_send(self.prepared, audience, self.last_test, rate, now_there(self.request))
 
     def send(self, ready: ReadyToSend, watchers: Watchers, *, confirmed: int, limit: int | None) -> RunReport:
         """Plans the run and sends it."""
         return self._observed(watchers, lambda tools: send_issue(ready, tools, confirmed=confirmed, limit=limit))
+
+    def plan(self, ready: ReadyToSend, *, confirmed: int) -> RunRecord:
+        """Plans the run and sends nothing yet: `resume` does. Raises GuardRefused."""
+        ready.refuse_other_count(confirmed)
+        now = dt.datetime.now(dt.UTC)
+        plan_run(ready, self.ledger, self.provider.name, now=now, expected=confirmed)
+        return run_called(self.ledger, self.prepared.run)
 
     def resume(self, run: RunRecord, watchers: Watchers, *, limit: int | None) -> RunReport:
         """Sends what is left of the issue's run."""
@@ -78,6 +88,7 @@ class LiveSend:
         loaded, provider = self.request.loaded, self.provider.name
         log = RunLog(self.prepared.run, provider)
         counters = RunMetrics(watchers.metrics, self.prepared.name, provider)
+        publisher = Publisher()
         tools = SendTools(
             self.ledger,
             self.provider,
@@ -86,6 +97,8 @@ class LiveSend:
             stop=watchers.stop,
             observers=[log, counters, *watchers.observers],
             on_balance=watchers.on_balance,
+            publish=publisher,
+            tracking=tracking_store(loaded),
         )
         log.began()
         try:
@@ -93,31 +106,38 @@ class LiveSend:
         except BaseException as error:
             log.failed(error)
             raise
+        publisher.again()
         log.over(done.run, done.balance)
         watchers.metrics.run_over(done.run, done.balance)
         return done
 
 
-def live_send(request: IssueRequest, say: Say) -> LiveSend:
+def live_send(
+    request: IssueRequest, say: Say, *, runs: Ledger | None = None, people: AudienceStore | None = None
+) -> LiveSend:
     """The issue read, rendered and checked, past the guards that look at it alone, and its provider.
 
-    Raises GuardRefused, ChecksFailed, and what `mail_provider` raises.
+    `runs` and `people` are the database, where it is open already. Raises GuardRefused, ChecksFailed, and what
+    `mail_provider` raises.
     """
-    loaded, runs = request.loaded, ledger(request.loaded, say)
-    ready = prepare(request, template_roots(loaded), branching_values(request))
+    loaded, runs = request.loaded, runs or ledger(request.loaded, say)
+    ready = prepare(request, template_roots(loaded), branching_values(request, people))
     last_test = refuse_issue(ready, runs, now_there(request))
     # secrets that are missing are told of before anybody types a count
     keys, provider = signing_keys(loaded), mail_provider(loaded, request.newsletter.delivery.provider)
-    return LiveSend(request, ready, runs, provider, keys, last_test)
+    return LiveSend(request, ready, runs, provider, keys, last_test, people)
 
 
-def resumed_send(request: IssueRequest, say: Say) -> tuple[LiveSend, RunRecord]:
+def resumed_send(
+    request: IssueRequest, say: Say, *, runs: Ledger | None = None, people: AudienceStore | None = None
+) -> tuple[LiveSend, RunRecord]:
     """The issue read and rendered again, its provider, and its run, with something left to send.
 
-    Raises NothingToDo, GuardRefused, and what `mail_provider` raises.
+    `runs` and `people` are the database, where it is open already. Raises NothingToDo, GuardRefused, and what
+    `mail_provider` raises.
     """
-    loaded, runs = request.loaded, ledger(request.loaded, say)
-    ready = prepare(request, template_roots(loaded), branching_values(request))
+    loaded, runs = request.loaded, runs or ledger(request.loaded, say)
+    ready = prepare(request, template_roots(loaded), branching_values(request, people))
     run = run_to_resume(ready, runs, now_there(request))
     keys, provider = signing_keys(loaded), mail_provider(loaded, request.newsletter.delivery.provider)
     return LiveSend(request, ready, runs, provider, keys), run
@@ -140,10 +160,15 @@ def send_as_test(request: IssueRequest, to: Sequence[str], say: Say) -> tuple[Pr
     return ready, sent
 
 
-def approve(request: IssueRequest, by: str, say: Say) -> Prepared:
-    """Approves the issue as it is now. Raises ChecksFailed and GuardRefused."""
-    ready = prepare(request, template_roots(request.loaded), branching_values(request))
-    approve_issue(ready, ledger(request.loaded, say), by=by, now=now_there(request))
+def approve(
+    request: IssueRequest, by: str, say: Say, *, runs: Ledger | None = None, people: AudienceStore | None = None
+) -> Prepared:
+    """Approves the issue as it is now. `runs` and `people` are the database, where it is open already.
+
+    Raises ChecksFailed and GuardRefused.
+    """
+    ready = prepare(request, template_roots(request.loaded), branching_values(request, people))
+    approve_issue(ready, runs or ledger(request.loaded, say), by=by, now=now_there(request))
     return ready
 
 

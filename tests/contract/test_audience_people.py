@@ -308,7 +308,10 @@ def test_what_comes_in_about_an_erased_person_is_kept_under_the_hash(
 ) -> None:
     audience_store.subscribe(ANNA, "buzz", consent=consent(0), now=at(0))
     audience_store.erase(ANNA.key, source="letter", now=at(1))
-    assert audience_store.suppress(ANNA.key, SuppressionReason.COMPLAINT, "buzz", source="provider", now=at(2))
+    words = "550 <anna@example.com> said no"
+    assert audience_store.suppress(
+        ANNA.key, SuppressionReason.COMPLAINT, "buzz", source="provider", note=words, now=at(2)
+    )
     assert not audience_store.suppress(ANNA.key, SuppressionReason.COMPLAINT, "weekly", source="provider", now=at(3))
     assert not audience_store.unsubscribe(ANNA.key, "buzz", source="one-click", now=at(4))
     assert "anna" not in stored_text(database)

@@ -217,6 +217,20 @@ class Ways(RuleBasedStateMachine):
         assert self.ledger.evidence(self.run_id, one, mark, now=self.now) is self.model.event(one, mark)
         self.outside = True
 
+    @precondition(lambda self: any(self.model.taken.values()))
+    @rule(told=st.lists(st.tuples(st.integers(0, 11), st.sampled_from([Mark(0), *Mark])), min_size=1, max_size=12))
+    def events(self, told: list[tuple[int, Mark]]) -> None:
+        """The provider tells of many at once: it is as if it told of one after the other."""
+        taken = [one for one, copies in self.model.taken.items() if copies]
+        marks: dict[int, Mark] = {}
+        for which, mark in told:
+            one = taken[which % len(taken)]
+            marks[one] = marks.get(one, Mark(0)) | mark
+        news = sum(self.model.event(one, mark) for one, mark in marks.items())
+        strangers = dict.fromkeys([0, 999_999], Mark.BOUNCED)
+        assert self.ledger.witness(self.ledger.runs()[0].name, marks | strangers, now=self.now) == news
+        self.outside = True
+
     @rule(sure=st.integers(0, 3))
     def pause(self, sure: int) -> None:
         if sure:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from ledger_runs import DAILY, NOW, S, ledger_of, planned, report, states
 
 from newsletter.delivery.ledger import Claim, Halt, Report, Wish
+from newsletter.delivery.model import Accepted, Busy
 from newsletter.delivery.states import Mark, RunState
 from newsletter.store.audience import SqlAudience
 from newsletter.store.run_ledger import SqlRunLedger
@@ -104,3 +105,45 @@ def test_a_pause_of_another_process_is_seen_by_the_next_claim(
     left = states(ledger, run_id)
     assert left[S.PLANNED] > 0
     assert left[S.ACCEPTED] + left[S.PLANNED] == 2_000
+
+
+def test_an_event_that_settles_what_is_being_reported_waits_for_nobody_who_waits_for_it(
+    database: sa.Engine, audience_store: SqlAudience, tmp_path: Path
+) -> None:
+    """A sender writes the words on a delivery, and an event takes them away: both after the batch."""
+    ledger = ledger_of(database, tmp_path)
+    run_id = planned(audience_store, ledger, 2, size=2)
+    handle = ledger.take(run_id, now=NOW)
+    [first] = handle.exchange([], [Wish(2)], now=NOW).claims
+    assert first is not None
+    one, other = (member.id for member in first.members)
+    busy = Report(first, {one: Busy("greylisted"), other: Accepted()}, retry_at=NOW)
+    [again] = handle.exchange([busy], [Wish(2)], now=NOW).claims
+    assert again is not None
+    assert ledger.reasons(run_id) != {}
+    held, about_to_write = threading.Event(), threading.Event()
+
+    def before(_c: object, _u: object, statement: str, *_: object) -> None:
+        if threading.current_thread().name.startswith("sender") and statement.startswith("UPDATE batch"):
+            about_to_write.set()
+            held.wait(2)
+
+    def after(_c: object, _u: object, statement: str, *_: object) -> None:
+        if threading.current_thread().name.startswith("event") and statement.startswith("SELECT batch"):
+            held.set()
+
+    sa.event.listen(database, "before_cursor_execute", before)
+    sa.event.listen(database, "after_cursor_execute", after)
+    try:
+        with ThreadPoolExecutor(1, "sender") as sender, ThreadPoolExecutor(1, "event") as events:
+            sent = sender.submit(handle.exchange, [report(again)], [], now=NOW)
+            assert about_to_write.wait(30)
+            told = events.submit(ledger.evidence, run_id, one, Mark.DELIVERED, now=NOW)
+            assert told.result(60)
+            sent.result(60)
+    finally:
+        sa.event.remove(database, "before_cursor_execute", before)
+        sa.event.remove(database, "after_cursor_execute", after)
+    assert handle.close(now=NOW).state is RunState.FINISHED
+    assert states(ledger, run_id) == {S.ACCEPTED: 2}
+    assert ledger.reasons(run_id) == {}

@@ -9,10 +9,12 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from disk_harness import DiskHarness
+from eml_folder_harness import EmlFolderHarness
 from hostile_names import HOSTILE_NAMES
 from provider_examples import GOLD, LETTERHEAD, PLAIN, RENDERED, SUBJECT, batch, recipient
 from provider_harness import Answer, Arrived, Harness
@@ -23,10 +25,12 @@ from newsletter.delivery.model import Accepted, Batch, Busy, Outcome, Receipt, R
 from newsletter.delivery.provider import Blame, CallRefused, MailProvider
 from newsletter.rendering.escaping import clean_text
 from newsletter.rendering.holes import fill
+from newsletter.rendering.model import Hole, HoleContext, Holed
 
 #: How each provider's harness is opened, in a folder of the test's own, and what its server can be told to do.
 HARNESSES: Mapping[str, tuple[Callable[[Path], Harness], frozenset[Answer]]] = {
     "disk": (DiskHarness, DiskHarness.answers),
+    "eml-folder": (EmlFolderHarness, EmlFolderHarness.answers),
     "sendgrid": (SendgridHarness, SendgridHarness.answers),
     "smtp": (lambda _: SmtpHarness(), SmtpHarness.answers),
 }
@@ -111,6 +115,40 @@ class TestMessages:
         assert headers["list-id"] == "Daily Buzz <daily-buzz.news.example.com>"
         assert headers["feedback-id"] == LETTERHEAD.feedback_id
 
+    def test_an_address_to_leave_by_mail_stands_behind_the_link_and_is_each_ones_own(
+        self, harness: Harness, provider: MailProvider
+    ) -> None:
+        members = [
+            replace(recipient(number), unsubscribe_mailto=f"leave+{number:040}@news.example.com") for number in (1, 2)
+        ]
+        submit(provider, batch(*members))
+        provider.close()
+        for message, member in zip(sorted(harness.arrived(), key=lambda one: one.address), members, strict=True):
+            assert message.headers["list-unsubscribe"] == (
+                f"<{member.unsubscribe_url}>, <mailto:{member.unsubscribe_mailto}?subject=unsubscribe>"
+            )
+
+    def test_a_transactional_message_says_what_it_is_and_has_no_list_to_leave(
+        self, harness: Harness, provider: MailProvider
+    ) -> None:
+        """A confirmation: an answer to what one person did (RFC 3834), before they are on any list."""
+        member = replace(recipient(1), unsubscribe_url="")
+        submit(provider, batch(member, letterhead=replace(LETTERHEAD, transactional=True)))
+        provider.close()
+        (message,) = harness.arrived()
+        headers = dict(message.headers)
+        assert headers["auto-submitted"] == "auto-generated"
+        assert headers["message-id"] == member.message_id
+        assert [name for name in headers if name.startswith("list-")] == []
+
+    def test_mail_to_a_list_does_not_pass_for_an_automatic_answer(
+        self, harness: Harness, provider: MailProvider
+    ) -> None:
+        submit(provider, batch(recipient(1)))
+        provider.close()
+        (message,) = harness.arrived()
+        assert "auto-submitted" not in message.headers
+
     def test_hostile_names_arrive_as_text_and_add_no_header_and_no_recipient(
         self, harness: Harness, provider: MailProvider
     ) -> None:
@@ -130,6 +168,31 @@ class TestMessages:
         provider.close()
         for message, member in zip(sorted(harness.arrived(), key=lambda one: one.address), members, strict=True):
             is_theirs(message, member)
+
+    def test_the_image_of_opens_arrives_with_who_has_one_and_leaves_no_trace_with_the_others(
+        self, harness: Harness, provider: MailProvider
+    ) -> None:
+        plain = RENDERED[PLAIN].html
+        static = (*plain.static[:-1], '<a href="https://news.example.com/c/1/', '">on</a>', "</body></html>\n")
+        holes = (*plain.holes, Hole("track_token", HoleContext.URL_PART), Hole("open_image", HoleContext.IMAGE))
+        tracked = replace(RENDERED[PLAIN], html=Holed(static, holes))
+        image = "https://news.example.com/o/daily-buzz/2026-01-07/{}.gif?a=1&b=2"
+        members = [recipient(number, "Ada") for number in (1, 2, 3)]
+        members = [
+            replace(one, values={**one.values, "track_token": "Aa-_" * 8, "open_image": url})
+            for one, url in zip(members, (image.format(1), "", image.format(3)), strict=True)
+        ]
+        provider.submit(batch(*members), {PLAIN: tracked})
+        provider.close()
+        first, second, third = (one.html for one in sorted(harness.arrived(), key=lambda one: one.address))
+        for number, html in ((1, first), (3, third)):
+            url = f"https://news.example.com/o/daily-buzz/2026-01-07/{number}.gif?a=1&amp;b=2"
+            tag = f'<img src="{url}" width="1" height="1" alt="" style="display:block">'
+            assert html.endswith(f">on</a>{tag}</body></html>\n")
+        assert second.endswith(
+            '<a href="https://news.example.com/c/1/Aa-_Aa-_Aa-_Aa-_Aa-_Aa-_Aa-_Aa-_">on</a></body></html>\n'
+        )
+        assert "/o/" not in second
 
     def test_a_domain_of_another_script_goes_out_as_a_labels(self, harness: Harness, provider: MailProvider) -> None:
         submit(provider, batch(recipient(1, address="ada@bücher.example")))

@@ -1,4 +1,4 @@
-"""Suppression is law: any order of imports, sign-ups, departures, bounces, complaints, lifts and erasures.
+"""Suppression is law: any order of imports, sign-ups, departures, pauses, bounces, complaints, lifts and erasures.
 
 A model in plain Python, written from docs/reference/suppression.md and not from the SQL, says after each step who may
 be mailed and which suppressions stand; the database must say the same, and must have kept every record.
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from newsletter.audience.model import Subscriber
-from newsletter.audience.people import Consent, ImportTerms, LiftedBy, Selection, SuppressionReason
+from newsletter.audience.people import Consent, Departure, ImportTerms, LiftedBy, Selection, SuppressionReason
 from newsletter.delivery.ledger import RunPlan
 from newsletter.delivery.names import RunName
 from newsletter.errors import GuardRefused
@@ -126,6 +126,8 @@ class Known:
     hashed: list[Record] = field(default_factory=list)
     #: Something is held under the address itself, if only a record that was lifted.
     known: bool = False
+    #: They wish no mail for now.
+    paused: bool = False
 
     @property
     def erased(self) -> bool:
@@ -135,7 +137,7 @@ class Known:
         return self.erased or any(one.stands_for(name) for one in self.records)
 
     def eligible(self, name: str) -> bool:
-        return not self.held(name) and self.states.get(name) == "subscribed"
+        return not self.held(name) and self.states.get(name) == "subscribed" and not self.paused
 
     def subscribe(self, name: str, consent: dt.datetime | None, claim: bool = False) -> bool:
         if self.held(name):
@@ -199,7 +201,7 @@ class Known:
         there = {one.reason for one in self.hashed if one.stands()}
         lasting = {one.reason for one in self.records if one.stands()} - YIELDING
         self.hashed += [Record(reason, None, now, "letter") for reason in (lasting | {"erased"}) - there]
-        self.states, self.records = {}, []
+        self.states, self.records, self.paused = {}, [], False
         return known
 
     def left_by_file(self, rows: list[Subscriber], now: dt.datetime, source: str) -> None:
@@ -256,8 +258,9 @@ class Law(RuleBasedStateMachine):
     def confirm(self, key: str, name: str) -> None:
         """What the link in a confirmation mail does."""
         now = self.now
-        if self._lift(key, name, LiftedBy.CONFIRMATION, now):
-            assert self.store.subscribe(Subscriber(key, key), name, consent=Consent(name, now), now=now)
+        done = self.store.confirm(Subscriber(key, key), name, consent=Consent(name, now), now=now)
+        assert done is (self.model[key].lift(name, LiftedBy.CONFIRMATION, now) is not None)
+        if done:
             assert self.model[key].subscribe(name, now)
 
     @rule(key=people, name=lists, ago=times)
@@ -299,6 +302,21 @@ class Law(RuleBasedStateMachine):
         now = self.now
         done = self.store.unsubscribe(key, scope, source="one-click", now=now)
         assert done is self.model[key].unsubscribe(scope, now)
+
+    @rule(those=st.lists(st.tuples(people, st.lists(lists, max_size=2)), max_size=4))
+    def leave(self, those: list[tuple[str, list[str]]]) -> None:
+        """What the links in a mail do, of several people at once; who is in no table has no number."""
+        now = self.now
+        ids = {key: self._number(key) for key, _ in those}
+        departures = [Departure(ids[key], tuple(names), "one-click") for key, names in those]
+        expected = [sum(self.model[key].unsubscribe(name, now) for name in names if ids[key]) for key, names in those]
+        assert self.store.leave(departures, now=now) == [number > 0 for number in expected]
+
+    @rule(key=people, pauses=st.booleans())
+    def pause(self, key: str, pauses: bool) -> None:
+        number = self._number(key)
+        assert self.store.pause(number, START + 10_000 * DAYS if pauses else None) is bool(number)
+        self.model[key].paused = pauses and bool(number)
 
     @rule(key=people, scope=scopes, reason=st.sampled_from(REPORTED))
     def suppress(self, key: str, scope: str | None, reason: SuppressionReason) -> None:
@@ -417,6 +435,12 @@ class Law(RuleBasedStateMachine):
                 with self.database.connect() as connection:
                     known = sa.select(tables.subscriber.c.id).where(tables.subscriber.c.key == key)
                     assert connection.execute(known).all() == []
+
+    def _number(self, key: str) -> int:
+        """The person's number; nobody's where they are in no table."""
+        with self.database.connect() as connection:
+            number = sa.select(tables.subscriber.c.id).where(tables.subscriber.c.key == key)
+            return connection.scalar(number) or 0
 
     def _lift(self, key: str, scope: str | None, by: LiftedBy, now: dt.datetime) -> bool:
         expected = self.model[key].lift(scope, by, now)

@@ -53,9 +53,8 @@ def test_nobody_who_had_left_before_the_claim_is_mailed(
 ) -> None:
     race = unsubscribes_race(crash_tools, kind, people, leavers)
     assert race.faults == []
-    # both were fast enough to meet
+    # they met; on a slow machine all may have left before their claim
     assert race.left_before > leavers // 100
-    assert race.left_after > 0
 
 
 @pytest.mark.parametrize("mail", Mail)

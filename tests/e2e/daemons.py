@@ -50,7 +50,7 @@ class ScheduledProject(LiveProject):
         """Sets a key of the schedule; None takes it out."""
         head, table, rest = self.config.read_text("utf-8").partition(_TABLE)
         kept = rest.splitlines(keepends=True)
-        [number] = [n for n, line in enumerate(kept) if line.startswith(f"{key} = ")]
+        number = next(n for n, line in enumerate(kept) if line.startswith(f"{key} = "))  # other tables have it, too
         kept[number] = "" if value is None else f"{key} = {json.dumps(value)}\n"
         self.config.write_text(head + table + "".join(kept), "utf-8")
 

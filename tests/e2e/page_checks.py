@@ -15,7 +15,8 @@ TOUCH_TARGET = 44
 
 _OVERFLOWING = """() => {
   const width = document.documentElement.clientWidth
-  const wide = [...document.body.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > width + 0.5)
+  const wide = [...document.body.querySelectorAll('*')]
+    .filter(e => e.getBoundingClientRect().right > width + 0.5 && !e.closest('.hidden'))  // what is there for nobody
   const found = wide.map(e => `<${e.tagName.toLowerCase()} class="${e.className}"> reaches over the right edge`)
   if (document.documentElement.scrollWidth > width) found.push('the page scrolls sideways')
   return found

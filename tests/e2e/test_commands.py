@@ -109,8 +109,8 @@ class TestDryRun:
     def test_every_variant_that_somebody_gets_is_checked(self, project: Project) -> None:
         template = project.folder / "templates/digest"
         (template / "template.toml").write_text('fields = ["language"]\n')
-        project.edit(template / "issue.txt.j2", "Unsubscribe: {{ holes.unsubscribe_url }}",
-                     "{% if not subscriber.language %}Unsubscribe: {{ holes.unsubscribe_url }}{% endif %}")  # fmt: skip
+        link = '{{ words("mail.unsubscribe") }}: {{ holes.unsubscribe_url }}'
+        project.edit(template / "issue.txt.j2", link, f"{{% if not subscriber.language %}}{link}{{% endif %}}")
         ended = project.run("send", SLOT, "--dry-run")
         assert ended.code == 3
         assert "unsubscribe-missing" in ended.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -86,4 +87,26 @@ def test_a_crash_of_the_program_itself(tmp_path: Path) -> None:
         ended = project.run("send", SLOT, "--confirm", "12", "-v", PYTHONPATH=path, **SECRETS)
         assert ended.code == 1
         assert "most recent call first" in ended.err
+        nothing_is_told(project, ended)
+
+
+def test_a_program_that_dies_leaves_no_core_file(tmp_path: Path) -> None:
+    """Its memory holds keys and addresses, so none of it may come to lie on a disk, whatever the machine allows."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        project = LiveProject(tmp_path / "project", silent.getsockname()[1])
+        project.edit(project.config, 'username = ""', 'username = "buzz"')
+        (tmp_path / "crash").mkdir()
+        (tmp_path / "crash" / "sitecustomize.py").write_text(
+            "import os, resource, threading\n"
+            "hard = resource.getrlimit(resource.RLIMIT_CORE)[1]\n"
+            "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))\n"
+            "timer = threading.Timer(8, os.abort)\n"
+            "timer.daemon = True\n"
+            "timer.start()\n"
+        )
+        path = os.pathsep.join(filter(None, [str(tmp_path / "crash"), os.environ.get("PYTHONPATH", "")]))
+        before = set(project.folder.iterdir())
+        ended = project.run("send", SLOT, "--confirm", "12", PYTHONPATH=path, **SECRETS)
+        assert ended.code == -signal.SIGABRT, ended
+        assert not [file for file in set(project.folder.iterdir()) - before if file.name.startswith("core")]
         nothing_is_told(project, ended)

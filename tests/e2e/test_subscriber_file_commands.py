@@ -76,8 +76,6 @@ def test_columns_are_mapped_and_people_come_through_a_pipe(project: Project) -> 
         (["import", "missing.csv"], 3, "missing.csv: cannot be read: No such file"),
         (["import", "."], 3, "is a folder"),
         (["import", "people.csv", "--rejects", "./people.csv"], 2, "would take the place of the file itself"),
-        # mails that ask for a confirmation need the public pages, which there are none of yet
-        (["import", "people.csv", "--send-confirmations"], 2, "newsletter subscribers import --help"),
         (["import", "people.csv", "--map", "Mail"], 2, "--map takes COLUMN=MEANING"),
         (["import", "people.csv", "--map", "Nope=email"], 3, "no column 'Nope'; found Mail, Name, Town"),
         (["import", "people.csv", "--map", "Mail=mail_address"], 3, "no column `email`"),

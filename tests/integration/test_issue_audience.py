@@ -119,19 +119,25 @@ def test_other_lists_do_not_count_their_bad_rows_included(files: Files) -> None:
 
 
 def test_everyone_else_carries_one_reason_people_before_rows(files: Files) -> None:
-    files.write(f"email,consent_at\nana@example.com,{YES}\nbo@example.com,\nnobody,{YES}\nana@example.com,\n")
+    rows = f"ana@example.com,{YES}\nbo@example.com,\ncid@example.com,{YES}\nnobody,{YES}\nana@example.com,\n"
+    files.write(f"email,consent_at\n{rows}")
     files.audience()
     files.store.suppress("ana@example.com", SuppressionReason.COMPLAINT, None, source="provider", now=NOW)
+    cid = files.store.person("cid@example.com")
+    assert cid is not None
+    assert cid.id is not None
+    files.store.pause(cid.id, dt.datetime(2999, 1, 1, tzinfo=dt.UTC))
     audience = files.audience()
     assert audience.left_out() == dict.fromkeys(Exclusion, 1)
     assert [(one.reason, one.place) for one in audience.excluded()] == [
         ("suppressed", "list daily"),
         ("pending", "list daily"),
-        ("invalid", "subscribers/daily.csv:4"),
-        ("duplicate", "subscribers/daily.csv:5"),
+        ("paused", "list daily"),
+        ("invalid", "subscribers/daily.csv:5"),
+        ("duplicate", "subscribers/daily.csv:6"),
     ]
     shown = audience.shown(members=5, excluded=3)
-    assert (shown.planned, shown.everyone, len(shown.members), len(shown.excluded)) == (0, 4, 0, 3)
+    assert (shown.planned, shown.everyone, len(shown.members), len(shown.excluded)) == (0, 5, 0, 3)
 
 
 def test_a_list_that_is_not_the_newsletters_is_an_error_of_the_issue(files: Files) -> None:

@@ -160,6 +160,14 @@ class TestSenders:
             token = headers_of(taken.message)["message-id"][1:].partition("@")[0]
             assert taken.sender == f"bounces+{token}@xn--bcher-kva.example"
 
+    def test_a_delivery_with_a_return_token_has_it_in_its_sender(self, server: SmtpServer) -> None:
+        provider = provider_to(server, envelope_from="bounces+{token}@news.example.com")
+        mail = batch(2)
+        own = [replace(one, return_token=f"{number:040}") for number, one in enumerate(mail.recipients)]
+        submit(provider, replace(mail, recipients=tuple(own)))
+        provider.close()
+        assert [taken.sender for taken in server.taken] == [f"bounces+{n:040}@news.example.com" for n in range(2)]
+
     @pytest.mark.parametrize(
         "pattern", ["bounces", "b{run}@example.com", "a b@example.com", f"{'b' * 40}{{token}}@x.org"]
     )

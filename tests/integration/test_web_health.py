@@ -26,7 +26,9 @@ from newsletter.web.serving import WebServer, web_server
 def configured(folder: Path, url: str = "sqlite:///news.db") -> Loaded:
     path = folder / "config.toml"
     web = '[web]\nhost = "127.0.0.1"\nport = 0\n'
-    path.write_text(f'{web}[database]\nurl = "{url}"\n[newsletters.a]\ntitle = "A"\nfrom = "a@example.com"\n')
+    (folder / "key").write_text("0123456789abcdef" * 4)
+    site = '[site]\nsecret_key = { file = "key" }\n'
+    path.write_text(f'{web}{site}[database]\nurl = "{url}"\n[newsletters.a]\ntitle = "A"\nfrom = "a@example.com"\n')
     return load_settings(path, {})
 
 

@@ -76,6 +76,7 @@ def test_the_command_lines_were_found() -> None:
         "deploy/crontab": 2,
         "deploy/git/pull-and-approve": 1,
         "deploy/systemd/newsletter.service": 1,
+        "deploy/systemd/newsletter-bounces.service": 1,
         "deploy/systemd/newsletter-once.service": 1,
         "deploy/systemd/newsletter-web.service": 1,
         "docs/guide/git-flow.md": 6,

@@ -106,7 +106,8 @@ def leaving_out(count: int) -> Audience:
 
 
 def test_the_same_facts_give_the_same_bytes_wherever_the_templates_stand(tmp_path: Path) -> None:
-    shutil.copytree(TEMPLATES / "preview", tmp_path / "elsewhere" / "preview")
+    for folder in ("preview", "languages"):
+        shutil.copytree(TEMPLATES / folder, tmp_path / "elsewhere" / folder)
     assert preview_page(FACTS, [TEMPLATES]) == preview_page(FACTS, [tmp_path / "elsewhere"])
 
 

@@ -191,6 +191,16 @@ def test_a_run_goes_on_with_its_own_content_only() -> None:
         guards.refuse_other_content(run(RunState.PAUSED), "other")
 
 
+def test_an_upgrade_that_changes_the_content_is_named_among_the_causes() -> None:
+    with pytest.raises(GuardRefused) as resumed:
+        guards.refuse_other_content(run(RunState.PAUSED), "new")
+    with pytest.raises(GuardRefused, match="to somebody who was erased since") as tested:
+        guards.refuse_untested("new", ("old", BEGAN, ()), "2026-01-07", required=False)
+    with pytest.raises(GuardRefused) as approved:
+        guards.refuse_unapproved("new", ("old", BEGAN, "me"), "newsletter approve 2026-01-07")
+    assert all("upgrade" in one.value.hint for one in (resumed, tested, approved))
+
+
 class TestDeadline:
     NOON = Schedule.model_validate({"timezone": "Asia/Hong_Kong", "deadline": "12:00"})
 

@@ -153,6 +153,9 @@ def test_a_newsletter_needs_a_title_and_a_sender_and_the_rest_follows() -> None:
 def test_the_list_id_of_an_international_domain_is_ascii() -> None:
     settings = Settings.model_validate({"newsletters": {"b": {"title": "B", "from": "b@bücher.example"}}})
     assert settings.newsletters["b"].list_id == "b.xn--bcher-kva.example"
+    # IDNA 2008, as in the mail's own headers: the rules before it made another domain of this one (strasse)
+    settings = Settings.model_validate({"newsletters": {"b": {"title": "B", "from": "b@straße.example"}}})
+    assert settings.newsletters["b"].list_id == "b.xn--strae-oqa.example"
 
 
 def test_paths_are_relative_to_the_folder_of_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Who may use the API: tokens, what they allow, and how they are kept."""

@@ -1,0 +1,1 @@
+"""What comes back about mail that went out: provider webhooks, bounce messages, complaints, clicks and opens."""
