@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,6 +19,8 @@ _ID_BYTES = 8
 _KEY_BYTES = 64
 #: 16 bytes of synthetic IV, which is also the proof, and the number: 32 characters of base64 without padding.
 _TOKEN_LENGTH = 32
+#: From the alphabet of base64 to the one for URLs (RFC 4648, section 5).
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class Purpose(StrEnum):
@@ -63,10 +65,29 @@ class LinkMaker:
     def links(self, subscriber_id: int, slot: str) -> RecipientLinks:
         """The links of one subscriber in the issue of one slot (`2026-01-07`)."""
         return RecipientLinks(
-            unsubscribe_url=self._url(Purpose.UNSUBSCRIBE, subscriber_id),
-            preferences_url=self._url(Purpose.PREFERENCES, subscriber_id),
-            view_url=f"{self._base}/archive/{self._newsletter}/{slot}",
+            unsubscribe_url=self.maker(Purpose.UNSUBSCRIBE)(subscriber_id),
+            preferences_url=self.maker(Purpose.PREFERENCES)(subscriber_id),
+            view_url=self.view_url(slot),
         )
+
+    def view_url(self, slot: str) -> str:
+        """Where the issue of one slot is read; the same for everybody."""
+        return f"{self._base}/archive/{self._newsletter}/{slot}"
+
+    def maker(self, purpose: Purpose) -> Callable[[int], str]:
+        """What makes the link for `purpose` of each subscriber (or sign-up), by number."""
+        start, token = f"{self._base}/{purpose}/{self._newsletter}/", self.tokens(purpose)
+        return lambda number: start + token(number)
+
+    def tokens(self, purpose: Purpose) -> Callable[[int], str]:
+        """What makes the `token` of each number for `purpose`."""
+        encrypt, bound_to = self._ciphers[0].encrypt, self._bound_to[purpose]
+
+        def token(number: int) -> str:
+            sealed = encrypt(number.to_bytes(_ID_BYTES, "big"), bound_to)
+            return binascii.b2a_base64(sealed, newline=False).translate(_URL_SAFE).decode("ascii")
+
+        return token
 
     def subscriber_id(self, purpose: Purpose, token: str) -> int | None:
         """Whose token it is; None for every token that was not made for this newsletter and purpose."""
@@ -85,8 +106,7 @@ class LinkMaker:
 
     def token(self, purpose: Purpose, number: int) -> str:
         """The token of this number for `purpose`: 32 characters that a URL carries as they are."""
-        sealed = self._ciphers[0].encrypt(number.to_bytes(_ID_BYTES, "big"), self._bound_to[purpose])
-        return base64.urlsafe_b64encode(sealed).decode()
+        return self.tokens(purpose)(number)
 
     def open_url(self, subscriber_id: int, slot: str) -> str:
         """The address of the image by which an open of the issue of one slot is counted."""
@@ -95,10 +115,7 @@ class LinkMaker:
 
     def confirm_url(self, signup_id: int) -> str:
         """The link of a confirmation mail."""
-        return self._url(Purpose.CONFIRM, signup_id)
-
-    def _url(self, purpose: Purpose, number: int) -> str:
-        return f"{self._base}/{purpose}/{self._newsletter}/{self.token(purpose, number)}"
+        return self.maker(Purpose.CONFIRM)(signup_id)
 
 
 def _key(secret: str) -> bytes:

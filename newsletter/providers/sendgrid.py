@@ -75,7 +75,12 @@ class SendgridProvider:
     @property
     def limits(self) -> Limits:
         """Of one request, by the vendor's pages."""
-        return Limits(recipients_per_call=MOST_RECIPIENTS, per_recipient_status=False, bytes_per_call=MOST_BYTES)
+        return Limits(
+            recipients_per_call=MOST_RECIPIENTS,
+            per_recipient_status=False,
+            return_tokens=False,
+            bytes_per_call=MOST_BYTES,
+        )
 
     def submit(self, batch: Batch, rendered: Mapping[Variant, RenderedIssue]) -> Receipt:
         """Hands over one batch. Raises CallRefused where nobody of it was accepted."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from newsletter.errors import AudienceError, TemplateError
 from newsletter.rendering.escaping import ascii_domain, clean_text, clean_url
@@ -33,6 +34,9 @@ _PLAIN_ADDRESS = re.compile(
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9'-]+(?: [A-Za-z0-9'-]+)*")
 _MAILBOX = re.compile(r"\s*(?:(?P<name>.*?)\s*<(?P<inner>[^<>]+)>|(?P<bare>[^<>\s]+))\s*", re.DOTALL)
+#: Links that a header carries as they are; most are.
+_PLAIN_LINK = re.compile(r"https?://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)+")
+_LONGEST_LINK = 900
 #: What a mailto URI carries as it is (RFC 6068), and no more than anybody needs.
 _MAILTO_ADDRESS = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,253}")
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]+@[A-Za-z0-9.-]+>")
@@ -43,6 +47,7 @@ class AddressError(AudienceError):
     """An address that no message header can carry; the message to this one recipient cannot be made."""
 
 
+@lru_cache(maxsize=64)  # a message asks several times for the same one
 def ascii_address(address: str) -> str:
     """The address for a header: its domain as A-labels, the rest as given.
 
@@ -113,6 +118,8 @@ def unsubscribe_field(url: str, mailto: str = "") -> bytes:
     TemplateError for anything else: without it the mail must not leave. http is for a dry run on loopback only; the
     guards of a live send refuse it.
     """
+    if not mailto and len(url) <= _LONGEST_LINK and _PLAIN_LINK.fullmatch(url):
+        return f"List-Unsubscribe: <{url}>\r\n".encode("ascii")
     clean = clean_url(url)
     # Readers decode encoded-words anywhere in a field, so the URL must not hold the start of one. `,` and `>` would end
     # it (RFC 2369); `>` is already encoded.
