@@ -118,8 +118,13 @@ def unsubscribe_field(url: str, mailto: str = "") -> bytes:
     TemplateError for anything else: without it the mail must not leave. http is for a dry run on loopback only; the
     guards of a live send refuse it.
     """
+    return f"List-Unsubscribe: {unsubscribe_value(url, mailto)}\r\n".encode("ascii")
+
+
+def unsubscribe_value(url: str, mailto: str = "") -> str:
+    """What stands in `unsubscribe_field`, on one line. Raises TemplateError as it does."""
     if not mailto and len(url) <= _LONGEST_LINK and _PLAIN_LINK.fullmatch(url):
-        return f"List-Unsubscribe: <{url}>\r\n".encode("ascii")
+        return f"<{url}>"
     clean = clean_url(url)
     # Readers decode encoded-words anywhere in a field, so the URL must not hold the start of one. `,` and `>` would end
     # it (RFC 2369); `>` is already encoded.
@@ -134,14 +139,19 @@ def unsubscribe_field(url: str, mailto: str = "") -> bytes:
             f"the unsubscribe link {url!r} is not an http or https URL that fits in a header",
             hint="set site.base_url to the public address of this site, such as https://news.example.com",
         )
-    return f"List-Unsubscribe: <{clean}>{other}\r\n".encode("ascii")
+    return f"<{clean}>{other}"
 
 
 def message_id_field(value: str) -> bytes:
     """`Message-ID`; ValueError if the value is not `<left@right>`."""
+    return f"Message-ID: {message_id_value(value)}\r\n".encode("ascii")
+
+
+def message_id_value(value: str) -> str:
+    """The value again; ValueError if it is not `<left@right>`."""
     if not _MESSAGE_ID.fullmatch(value) or len(value) > _HARD_LINE - 12:
         raise ValueError(f"{value!r} is not a Message-ID")
-    return f"Message-ID: {value}\r\n".encode("ascii")
+    return value
 
 
 def mailbox_parts(field: str, mailbox: str) -> tuple[str, str]:

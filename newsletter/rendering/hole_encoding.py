@@ -11,12 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from newsletter.rendering.escaping import clean_url, escape_value
+from newsletter.rendering.escaping import clean_url, escape_value, plain_text
 from newsletter.rendering.model import HoleContext
 from newsletter.rendering.quoted_printable import SOFT_BREAK, encode_value
 
-#: Texts that neither escaping nor quoted-printable changes, on one line: names and addresses.
-_PLAIN = re.compile(r"(?!From )[A-Za-z0-9](?: ?[A-Za-z0-9@_+.-])*")
+#: A plain text of this length stays on one line.
 _LONGEST_PLAIN = 75
 #: Ends of links that neither changes. No line may begin with a dot, and none of these does.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
@@ -53,7 +52,7 @@ class ValueEncoder:
         last_value, last_encoded = self._last
         if value == last_value:
             return last_encoded
-        if self._texts and len(value) <= _LONGEST_PLAIN and _PLAIN.fullmatch(value):
+        if self._texts and len(value) <= _LONGEST_PLAIN and plain_text(value) and not value.startswith("From "):
             encoded: Sequence[bytes] = (value.encode("ascii") + _SOFT,) * len(self._contexts)
         elif self._links:
             encoded = self._as_link(value)
