@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from newsletter.delivery.return_paths import ReturnPaths
+from newsletter.delivery.sealing import NumberSealer
 
-_ID_BYTES = 8
 _KEY_BYTES = 64
 #: 16 bytes of synthetic IV, which is also the proof, and the number: 32 characters of base64 without padding.
 _TOKEN_LENGTH = 32
@@ -57,16 +57,18 @@ class LinkMaker:
     def __init__(self, base_url: str, newsletter: str, secrets: Sequence[str]) -> None:
         self._base = base_url.rstrip("/")
         self._newsletter = newsletter
-        self._ciphers = [AESSIV(_key(secret)) for secret in secrets]
+        keys = [_key(secret) for secret in secrets]
+        self._ciphers = [AESSIV(key) for key in keys]
         self._bound_to = {purpose: [f"{purpose}/{newsletter}".encode()] for purpose in Purpose}
+        self._sealers = {purpose: NumberSealer(keys[0], bound_to) for purpose, [bound_to] in self._bound_to.items()}
         #: The tokens of envelope senders, by the same keys.
         self.return_paths = ReturnPaths(newsletter, secrets)
 
     def links(self, subscriber_id: int, slot: str) -> RecipientLinks:
         """The links of one subscriber in the issue of one slot (`2026-01-07`)."""
         return RecipientLinks(
-            unsubscribe_url=self.maker(Purpose.UNSUBSCRIBE)(subscriber_id),
-            preferences_url=self.maker(Purpose.PREFERENCES)(subscriber_id),
+            unsubscribe_url=self._url(Purpose.UNSUBSCRIBE, subscriber_id),
+            preferences_url=self._url(Purpose.PREFERENCES, subscriber_id),
             view_url=self.view_url(slot),
         )
 
@@ -74,20 +76,17 @@ class LinkMaker:
         """Where the issue of one slot is read; the same for everybody."""
         return f"{self._base}/archive/{self._newsletter}/{slot}"
 
-    def maker(self, purpose: Purpose) -> Callable[[int], str]:
-        """What makes the link for `purpose` of each subscriber (or sign-up), by number."""
-        start, token = f"{self._base}/{purpose}/{self._newsletter}/", self.tokens(purpose)
-        return lambda number: start + token(number)
+    def urls(self, purpose: Purpose, numbers: Sequence[int]) -> list[str]:
+        """The link for `purpose` of each subscriber (or sign-up), by number."""
+        start = f"{self._base}/{purpose}/{self._newsletter}/"
+        return [start + token for token in self.tokens(purpose, numbers)]
 
-    def tokens(self, purpose: Purpose) -> Callable[[int], str]:
-        """What makes the `token` of each number for `purpose`."""
-        encrypt, bound_to = self._ciphers[0].encrypt, self._bound_to[purpose]
-
-        def token(number: int) -> str:
-            sealed = encrypt(number.to_bytes(_ID_BYTES, "big"), bound_to)
-            return binascii.b2a_base64(sealed, newline=False).translate(_URL_SAFE).decode("ascii")
-
-        return token
+    def tokens(self, purpose: Purpose, numbers: Sequence[int]) -> list[str]:
+        """The `token` of each number for `purpose`."""
+        sealed = b"".join(self._sealers[purpose].seal(numbers))
+        # 24 octets are 32 characters: what is encoded together can be cut apart
+        text = binascii.b2a_base64(sealed, newline=False).translate(_URL_SAFE).decode("ascii")
+        return [text[at : at + _TOKEN_LENGTH] for at in range(0, len(text), _TOKEN_LENGTH)]
 
     def subscriber_id(self, purpose: Purpose, token: str) -> int | None:
         """Whose token it is; None for every token that was not made for this newsletter and purpose."""
@@ -106,7 +105,7 @@ class LinkMaker:
 
     def token(self, purpose: Purpose, number: int) -> str:
         """The token of this number for `purpose`: 32 characters that a URL carries as they are."""
-        return self.tokens(purpose)(number)
+        return self.tokens(purpose, [number])[0]
 
     def open_url(self, subscriber_id: int, slot: str) -> str:
         """The address of the image by which an open of the issue of one slot is counted."""
@@ -115,7 +114,10 @@ class LinkMaker:
 
     def confirm_url(self, signup_id: int) -> str:
         """The link of a confirmation mail."""
-        return self.maker(Purpose.CONFIRM)(signup_id)
+        return self._url(Purpose.CONFIRM, signup_id)
+
+    def _url(self, purpose: Purpose, number: int) -> str:
+        return self.urls(purpose, [number])[0]
 
 
 def _key(secret: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 
 from newsletter.audience.model import Member
 from newsletter.delivery.links import LinkMaker, Purpose
@@ -13,6 +14,8 @@ from newsletter.rendering.letter import message_ids
 from newsletter.rendering.model import Tracking, Variant
 
 _UNTRACKED = Tracking()
+#: Members whose links are made together.
+_AT_ONCE = 500
 
 
 def recipients(
@@ -31,16 +34,16 @@ def recipients(
     who `tracking` has one for: of opens, those who consented. `return_tokens`: the provider uses them."""
     return_token = links.return_paths.tokens(run) if return_tokens or mailto else _no_token
     message_id = message_ids(str(run), sender_domain)
-    unsubscribe, preferences = links.maker(Purpose.UNSUBSCRIBE), links.maker(Purpose.PREFERENCES)
     view_url, tracked = links.view_url(run.slot), tracking.opens or (tracking.clicks and tracking.per_person)
-    for member in members:
-        number, name, address = member.id, member.name, member.address
-        subscriber_id, unsubscribe_url, token = str(number), unsubscribe(number), return_token(number)
+    branches = variant_of({}) != ()
+    for member, unsubscribe_url, preferences_url in _with_links(members, links):
+        number, _, address, name, *_ = member
+        subscriber_id, token = str(number), return_token(number)
         values = {
             "name": name,
             "email": address,
             "unsubscribe_url": unsubscribe_url,
-            "preferences_url": preferences(number),
+            "preferences_url": preferences_url,
             "view_url": view_url,
         }
         if tracked:
@@ -52,9 +55,19 @@ def recipients(
             message_id(subscriber_id),
             unsubscribe_url,
             values,
-            variant_of(branching_fields(member)),
+            variant_of(branching_fields(member)) if branches else (),
             token,
             mailto.replace(TOKEN_PLACE, token) if token else "",
+        )
+
+
+def _with_links(members: Iterable[Member], links: LinkMaker) -> Iterator[tuple[Member, str, str]]:
+    """Each member with the links that are theirs alone: to unsubscribe, and to their preferences."""
+    left = iter(members)
+    while some := list(islice(left, _AT_ONCE)):
+        numbers = [member.id for member in some]
+        yield from zip(
+            some, links.urls(Purpose.UNSUBSCRIBE, numbers), links.urls(Purpose.PREFERENCES, numbers), strict=True
         )
 
 

@@ -2,7 +2,8 @@
 
 One body carries one variant of the issue to many recipients: the content stands in it once, with a key in each hole,
 and each personalization holds what replaces the keys, escaped for where it goes. The vendor looks for keys as literal
-strings and says nothing of escaping. All but the personalizations is written once for an issue. Sources: the vendor's pages on mail/send, its limits and its errors.
+strings and says nothing of escaping. All but the personalizations is written once for an issue. Sources: the vendor's
+pages on mail/send, its limits and its errors.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
+from operator import itemgetter
 from typing import Any
 
 from newsletter.delivery.model import Batch, Recipient, Refused
 from newsletter.providers.sendgrid_transport import Body
-from newsletter.rendering.escaping import clean_text, escape_value, same_everywhere
+from newsletter.rendering.escaping import clean_text, escape_value, plain_pattern
 from newsletter.rendering.headers import (
+    PLAIN_ADDRESS,
+    PLAIN_LINK,
     AddressError,
     ascii_address,
     list_id_field,
@@ -43,6 +48,9 @@ MOST_BYTES = 30_000_000
 _quoted = json.encoder.encode_basestring_ascii
 #: The vendor refuses names that hold these; `=?` begins an encoded-word, which readers decode wherever it stands.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9](?: ?[A-Za-z0-9]){0,99}")
+_PLAIN_ID = r"<[A-Za-z0-9.-]{1,80}@[A-Za-z0-9.-]{1,253}>"
+#: No line is like this.
+_NOT_PLAIN = "\0"
 _NOT_IN_NAMES = re.compile(r"[;,]|=\?")
 _TRACKING = {
     # what is left out falls back to the account's settings, whatever those are
@@ -81,18 +89,15 @@ def requests_for(batch: Batch, rendered: Mapping[Variant, RenderedIssue], *, san
     Raises TemplateError where the letterhead, the content or a hole cannot be written for anybody.
     """
     refused: dict[str, Refused] = {}
-    groups: dict[tuple[Variant, int], list[tuple[Recipient, str]]] = {}
+    groups: dict[tuple[Variant, int], list[Recipient]] = {}
     times: dict[str, int] = {}
     for recipient in batch.recipients:
-        try:
-            address = ascii_address(recipient.address)
-        except AddressError as error:
-            # the address itself stands beside the reason, wherever it is shown
-            refused[recipient.id] = Refused(str(error).replace(repr(recipient.address), "the address"))
-            continue
-        key = address.casefold()
+        key = recipient.address.casefold()
+        if not key.isascii():
+            with suppress(AddressError):  # whom no message can be made for is refused below
+                key = ascii_address(recipient.address).casefold()
         times[key] = times.get(key, -1) + 1
-        groups.setdefault((recipient.variant, times[key]), []).append((recipient, address))
+        groups.setdefault((recipient.variant, times[key]), []).append(recipient)
     made = []
     for (variant, _), members in groups.items():
         request = _request(batch, rendered[variant], members, refused, sandbox)
@@ -104,11 +109,11 @@ def requests_for(batch: Batch, rendered: Mapping[Variant, RenderedIssue], *, san
 def _request(
     batch: Batch,
     rendered: RenderedIssue,
-    members: Sequence[tuple[Recipient, str]],
+    members: Sequence[Recipient],
     refused: dict[str, Refused],
     sandbox: bool,
 ) -> Request:
-    frame = _frame(batch.letterhead, rendered, sandbox, _free_nonce(rendered, [one for one, _ in members]))
+    frame = _frame(batch.letterhead, rendered, sandbox, _free_nonce(rendered, members))
     arguments = "".join(
         f"{_quoted(name)}: {_quoted(value)}, "
         for name, value in (("nl_run", batch.run), ("nl_call", batch.call_id))
@@ -116,7 +121,18 @@ def _request(
     )
     taken: list[Recipient] = []
     personalizations: list[str] = []
-    for recipient, address in members:
+    for recipient in members:
+        personalization = frame.plain.personalization(frame, recipient, arguments) if frame.plain else None
+        if personalization is not None:
+            taken.append(recipient)
+            personalizations.append(personalization)
+            continue
+        try:
+            address = ascii_address(recipient.address)
+        except AddressError as error:
+            # the address itself stands beside the reason, wherever it is shown
+            refused[recipient.id] = Refused(str(error).replace(repr(recipient.address), "the address"))
+            continue
         substitutions, size = _substitutions(frame, recipient)
         if size > SUBSTITUTION_BYTES:
             refused[recipient.id] = Refused(f"the values of this recipient are over {SUBSTITUTION_BYTES} bytes")
@@ -146,6 +162,7 @@ class _Frame:
     headers: str
     keys: Sequence[tuple[str, Sequence[str], Sequence[HoleContext]]]
     bytes_of_keys: int
+    plain: _Plain | None
 
 
 @lru_cache(maxsize=64)
@@ -169,13 +186,67 @@ def _frame(letterhead: Letterhead, rendered: RenderedIssue, sandbox: bool, nonce
         by_name.setdefault(hole.name, []).append(hole)
     return _Frame(
         rest=json.dumps(body)[1:],
-        headers="".join(f", {_quoted(name)}: {_quoted(said)}" for name, said in _common_headers(letterhead).items()),
+        headers=_headers(letterhead),
         keys=[
             (name, [f"{_quoted(keys[hole])}: " for hole in of_name], [hole.context for hole in of_name])
             for name, of_name in by_name.items()
         ],
         bytes_of_keys=sum(map(len, keys.values())),
+        plain=_plain(by_name, keys, letterhead),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """For recipients all of whose values are plain, as nearly all are: looked at together, and put into their places by
+    one call. `lines` is what their values look like, a line each, in at most `most` characters; `template` has places
+    for what `pick` picks of these, and of who is addressed, the arguments, and the recipient's number."""
+
+    lines: re.Pattern[str]
+    most: int
+    template: str
+    pick: Callable[[Sequence[str]], tuple[str, ...]]
+
+    def personalization(self, frame: _Frame, recipient: Recipient, arguments: str) -> str | None:
+        """Theirs; None where they are not like that."""
+        values = recipient.values
+        own = [values.get(name, _NOT_PLAIN) for name, _, _ in frame.keys]
+        lines = [recipient.name, recipient.address, recipient.message_id, recipient.unsubscribe_url, *own]
+        text = "\n".join(lines)
+        if recipient.unsubscribe_mailto or len(text) > self.most or not self.lines.fullmatch(text):
+            return None
+        person = f'"email": "{recipient.address}"'
+        if recipient.name:
+            person = f'{person}, "name": "{recipient.name}"'
+        return self.template % self.pick([*lines, person, arguments, _quoted(recipient.id)])
+
+
+def _plain(by_name: Mapping[str, Sequence[Hole]], keys: Mapping[Hole, str], letterhead: Letterhead) -> _Plain | None:
+    """None where some value is never plain."""
+    own = [plain_pattern([hole.context for hole in holes]) for holes in by_name.values()]
+    if letterhead.transactional or not all(own):
+        return None
+    lines = [f"(?:{_PLAIN_NAME.pattern})?", PLAIN_ADDRESS, _PLAIN_ID, PLAIN_LINK, *map(str, own)]
+    substitutions, places = [], []
+    for place, holes in enumerate(by_name.values(), start=4):
+        substitutions += [f'"{keys[hole]}": "%s"' for hole in holes]
+        places += [place] * len(holes)
+    headers = _headers(letterhead).replace("%", "%%")
+    return _Plain(
+        lines=re.compile("\n".join(f"(?:{line})" for line in lines)),
+        most=(SUBSTITUTION_BYTES - sum(map(len, keys.values()))) // max(map(len, by_name.values()), default=1),
+        template=(
+            f'{{"to": [{{%s}}], "substitutions": {{{", ".join(substitutions)}}}, '
+            f'"headers": {{"Message-ID": "%s", "List-Unsubscribe": "<%s>"{headers}}}, '
+            '"custom_args": {%s"nl_delivery": %s}}'
+        ),
+        pick=itemgetter(-3, *places, 2, 3, -2, -1),
+    )
+
+
+def _headers(letterhead: Letterhead) -> str:
+    """Those that are everybody's, as JSON behind others."""
+    return "".join(f", {_quoted(name)}: {_quoted(said)}" for name, said in _common_headers(letterhead).items())
 
 
 def _substitutions(frame: _Frame, recipient: Recipient) -> tuple[str, int]:
@@ -186,15 +257,10 @@ def _substitutions(frame: _Frame, recipient: Recipient) -> tuple[str, int]:
     for name, keys, contexts in frame.keys:
         if (value := values.get(name)) is None:
             raise missing_value(name, values)
-        if same_everywhere(value, contexts):
-            size += len(value) * len(keys)
-            quoted = _quoted(value)
-            parts += [key + quoted for key in keys]
-        else:
-            for key, context in zip(keys, contexts, strict=True):
-                escaped = escape_value(value, context)
-                size += len(escaped.encode())
-                parts.append(key + _quoted(escaped))
+        for key, context in zip(keys, contexts, strict=True):
+            escaped = escape_value(value, context)
+            size += len(escaped.encode())
+            parts.append(key + _quoted(escaped))
     return ", ".join(parts), size
 
 
