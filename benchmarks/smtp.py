@@ -14,12 +14,10 @@ smtp-source and smtp-sink come with Postfix (Debian: `apt install postfix`); wit
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +25,7 @@ sys.path.insert(0, str(ROOT))  # run as a file, only its own folder is looked th
 
 from benchmarks.harness.commands import run  # noqa: E402 - see above
 from benchmarks.harness.projects import over_smtp, project  # noqa: E402
+from benchmarks.harness.rows import Row, Way, lines, rival, target_line, to_sink  # noqa: E402
 from benchmarks.render import commit, processor  # noqa: E402
 from benchmarks.sinks import Sink, running  # noqa: E402
 from benchmarks.sinks.postfix import SMTP_SINK, SMTP_SOURCE, smtp_sink  # noqa: E402
@@ -59,31 +58,6 @@ POSTFIX = {THREADS: 3_000, SOURCE: 8_000, PROVIDER: 9_600, PRODUCT: 9_600}
 SHORT = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One way and one server. `speed`: messages a second; `overall`: the same over the whole command, 0 where nothing
-    but sending was timed; `cpu`: the sender's seconds per 1,000; `busy`: the server's share of one core, None where
-    it does not say."""
-
-    messages: int
-    speed: float
-    overall: float
-    cpu: float
-    busy: float | None = None
-
-
-#: (how many messages, to which port) → seconds of processor time, and of the whole command or 0
-Way = Callable[[int, int], tuple[float, float]]
-
-
-def _rival(way: str) -> Way:
-    def send(messages: int, port: int) -> tuple[float, float]:
-        command = [sys.executable, "-m", "benchmarks.rivals.smtp", way, str(port), str(messages)]
-        return float(json.loads(run(command, folder=ROOT).output)["cpu"]), 0.0
-
-    return send
-
-
 def _product(**delivery: object) -> Way:
     def send(messages: int, port: int) -> tuple[float, float]:
         with project(messages) as made:
@@ -105,11 +79,11 @@ def _source(size: int) -> Way:
 def ways(size: int) -> dict[str, Way]:
     """All there are, for messages of so many octets."""
     found = {
-        STANDARD: _rival("email-message"),
-        ASYNCIO: _rival("aiosmtplib"),
-        THREADS: _rival("threads"),
+        STANDARD: rival("smtp", "email-message"),
+        ASYNCIO: rival("smtp", "aiosmtplib"),
+        THREADS: rival("smtp", "threads"),
         SOURCE: _source(size),
-        PROVIDER: _rival("provider"),
+        PROVIDER: rival("smtp", "provider"),
         DEFAULTS: _product(),
         PRODUCT: _product(window=WINDOW, concurrency=CONNECTIONS),
     }
@@ -119,20 +93,10 @@ def ways(size: int) -> dict[str, Way]:
 def measure(counts: Mapping[str, int], known: Mapping[str, Way], sink: Sink | None) -> dict[str, Row]:
     """A row for each way, to `sink`, or each to a new smtp-sink."""
     return {
-        label: _to_sink(known[label], messages, sink) if sink else _to_postfix(known[label], messages)
+        label: to_sink(known[label], messages, sink) if sink else _to_postfix(known[label], messages)
         for label, messages in counts.items()
         if label in known
     }
-
-
-def _to_sink(way: Way, messages: int, sink: Sink) -> Row:
-    sink.reset()
-    cpu, seconds = way(messages, sink.port)
-    told = sink.tally()
-    if told.messages != messages:
-        raise RuntimeError(f"{messages} messages were sent, and {told.messages} came")
-    busy = told.cpu / (told.last - told.first) if told.last > told.first else None
-    return Row(messages, told.speed, messages / seconds if seconds else 0.0, cpu / messages * 1000, busy)
 
 
 def _to_postfix(way: Way, messages: int) -> Row:
@@ -142,41 +106,17 @@ def _to_postfix(way: Way, messages: int) -> Row:
     return Row(messages, messages / sink.span, messages / seconds if seconds else 0.0, cpu / messages * 1000)
 
 
-def lines(title: str, rows: Mapping[str, Row]) -> Iterator[str]:
-    """A table."""
-    heads = ("messages", 9), ("a second", 10), ("overall", 9), ("CPU s/1,000", 13)
-    more = ("x threads", 11), ("x source", 10), ("server busy", 13)
-    yield f"  {title:<54}{''.join(f'{head:>{width}}' for head, width in (*heads, *more))}"
-    for label, row in rows.items():
-        cells = [
-            f"{row.messages:>9,}{row.speed:>10,.0f}",
-            f"{row.overall:>9,.0f}" if row.overall else f"{'':>9}",
-            f"{row.cpu:>13.3f}",
-            *(
-                f"{row.speed / rows[other].speed:>{width}.2f}" if other in rows else f"{'':>{width}}"
-                for other, width in ((THREADS, 11), (SOURCE, 10))
-            ),
-            f"{row.busy:>13.0%}" if row.busy is not None else "",
-        ]
-        yield f"    {label:<52}{''.join(cells)}".rstrip()
-
-
 def targets(cheap: Mapping[str, Row], late: Mapping[str, Row], postfix: Mapping[str, Row]) -> Iterator[str]:
     """What `newsletter send` is meant to reach, beside what it did."""
 
     def against(rows: Mapping[str, Row], other: str) -> float | None:
         return rows[PRODUCT].speed / rows[other].speed if PRODUCT in rows and other in rows else None
 
-    wanted: list[tuple[str, float | None, str]] = [
-        ("CPU seconds per 1,000 messages, the whole command", cheap[PRODUCT].cpu, "<= 0.08"),
-        ("times smtplib in threads", against(cheap, THREADS), ">= 10"),
-        ("of smtp-source", against(cheap, SOURCE), ">= 0.70"),
-        ("of smtp-source, to smtp-sink", against(postfix, SOURCE), ">= 0.95"),
-        (f"times smtplib in threads, answers {DELAY} ms late", against(late, THREADS), ">= 3.5"),
-    ]
-    for label, found, target in wanted:
-        shown = "not measured" if found is None else f"{found:.3f}"
-        yield f"    {label:<52}{shown:>19}   target {target}"
+    yield target_line("CPU seconds per 1,000 messages, the whole command", cheap[PRODUCT].cpu, "<= 0.08")
+    yield target_line("times smtplib in threads", against(cheap, THREADS), ">= 10")
+    yield target_line("of smtp-source", against(cheap, SOURCE), ">= 0.70")
+    yield target_line("of smtp-source, to smtp-sink", against(postfix, SOURCE), ">= 0.95")
+    yield target_line(f"times smtplib in threads, answers {DELAY} ms late", against(late, THREADS), ">= 3.5")
 
 
 def main(arguments: list[str]) -> int:
@@ -206,7 +146,7 @@ def main(arguments: list[str]) -> int:
     tables = (("a server that costs little", cheap), (f"its answers {DELAY} ms late", late), ("smtp-sink", postfix))
     for title, rows in tables:
         if rows:
-            print("\n".join(lines(title, rows)))
+            print("\n".join(lines(title, rows, against={"x threads": THREADS, "x smtp-source": SOURCE})))
     print("  newsletter send")
     print("\n".join(targets(cheap, late, postfix)))
     return 0
