@@ -149,8 +149,16 @@ def _request(
             f'"headers": {{{headers}{frame.headers}}}, '
             f'"custom_args": {{{arguments}"nl_delivery": {_quoted(recipient.id)}}}}}'
         )
-    text = f'{{"personalizations": [{", ".join(personalizations)}], {frame.rest}'
-    return Request(tuple(taken), Body(text.encode("ascii")))
+    return Request(tuple(taken), _joined('{"personalizations": [', personalizations, f"], {frame.rest}"))
+
+
+def _joined(start: str, personalizations: list[str], end: str) -> Body:
+    """One text of them, of a megabyte or more: no more copies of it than must be, as several threads have one each."""
+    personalizations[:1] = [f"{start}{one}" for one in personalizations[:1]] or [start]
+    personalizations[-1] += end
+    text = ", ".join(personalizations)
+    personalizations.clear()
+    return Body(text, "ascii")
 
 
 @dataclass(frozen=True, slots=True)
