@@ -28,7 +28,9 @@ def _said(talk: Conversation, octets: bytes, sizes: list[int]) -> Iterator[bytes
 
 
 @given(st.lists(_CONTENTS, min_size=1, max_size=4), _SIZES)
-def test_an_smtp_message_is_taken_at_its_dot_and_the_next_envelope_with_it(contents: list[bytes], sizes: list[int]) -> None:
+def test_an_smtp_message_is_taken_at_its_dot_and_the_next_envelope_with_it(
+    contents: list[bytes], sizes: list[int]
+) -> None:
     sink = SmtpSink()
     talk = sink.conversation()
     codes = [b"250"] * 2 + [b"354"]
