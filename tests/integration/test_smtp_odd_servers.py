@@ -189,15 +189,21 @@ class TestAnEnvelopeThatWentAlong:
         assert letters_of(pipelining, 5) == "RRARR"
         assert took(pipelining) == "3"
 
-    def test_354_though_the_sender_was_refused_gets_no_content(self, pipelining: SmtpServer) -> None:
-        pipelining.script.react = each_at_once(
-            at("MAIL", 1, Reaction(b"451 4.3.0 not now\r\n")),
-            at("RCPT", 1, Reaction(b"250 2.1.5 ok\r\n")),
-            at("DATA", 1, Reaction(b"354 go on\r\n")),
-        )
-        letters = letters_of(pipelining, 3)
-        assert letters[0] == "A"
+    @pytest.mark.parametrize("answer", [b"550 5.7.1 not you\r\n", b"451 4.3.0 not now\r\n"])
+    def test_354_though_the_sender_was_refused_gets_no_dot_and_the_connection_no_more_mail(
+        self, pipelining: SmtpServer, answer: bytes
+    ) -> None:
+        """The server took the recipient: a lone dot would send them an empty message, and whatever else is written,
+        something worse."""
+        pipelining.script.data_despite_refusal = True
+        pipelining.script.react = at("MAIL", 1, Reaction(answer))
+        provider = provider_to(pipelining)
+        outcomes = outcomes_by_address(provider, batch(3)) | outcomes_by_address(provider, batch(2, first=4))
+        provider.close()
+        pipelining.close()
+        books_balance(pipelining, outcomes)
         assert all(len(taken.message) > 1_000 for taken in pipelining.taken)
+        assert [taken.address for taken in pipelining.taken if taken.connection == 0] == ["p1@example.com"]
 
     @pytest.mark.parametrize("answer", [b"550 5.7.1 not you\r\n", b"452 4.3.1 no room\r\n"])
     def test_a_sender_who_is_not_wanted_any_more_stops_the_call_and_keeps_what_was_accepted(
