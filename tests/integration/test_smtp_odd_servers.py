@@ -190,7 +190,7 @@ class TestAnEnvelopeThatWentAlong:
         assert took(pipelining) == "3"
 
     @pytest.mark.parametrize("answer", [b"550 5.7.1 not you\r\n", b"451 4.3.0 not now\r\n"])
-    def test_354_though_the_sender_was_refused_gets_no_dot_and_the_connection_no_more_mail(
+    def test_354_though_the_sender_was_refused_gets_no_dot(
         self, pipelining: SmtpServer, answer: bytes
     ) -> None:
         """The server took the recipient: a lone dot would send them an empty message, and whatever else is written,
