@@ -228,7 +228,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Sends an issue over loopback, and reads all that arrived.")
     parser.add_argument("--short", action="store_true", help="a few seconds, for CI; coarser figures")
     parser.add_argument("--issue", type=Path, default=ROOT / "issues" / "2026-01-07.txt", help="the issue to send")
-    parser.add_argument("--people", type=int, default=2_000, help="how many subscribers")
+    parser.add_argument("--people", type=int, default=1_000, help="how many subscribers")
     options = parser.parse_args(arguments)
     people = 200 if options.short else options.people
     found = {kind: measure(kind, options.issue, people) for kind in SERVERS}

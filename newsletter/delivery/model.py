@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from newsletter.rendering.letter import Letterhead
 from newsletter.rendering.model import Variant
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """One member of a batch, with everything that differs from one recipient to the next.
 
     `id` is opaque and stable for (run, subscriber); `values` fill the holes and are raw. `return_token` names the
@@ -99,6 +99,8 @@ class Limits:
     per_recipient_status: bool = True
     #: A call is many messages, each accepted or refused by itself (SMTP): the claim covers a window of them.
     one_message_at_a_time: bool = False
+    #: `Recipient.return_token` is put into the envelope sender; without it nobody need make one.
+    return_tokens: bool = True
     #: Bytes of one call's body; None: no limit is known.
     bytes_per_call: int | None = None
 

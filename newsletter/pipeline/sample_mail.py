@@ -46,8 +46,10 @@ def links_of(prepared: Prepared, secrets: Sequence[str]) -> LinkMaker:
     return LinkMaker(prepared.publication.base_url, prepared.name, secrets)
 
 
-def recipients_of(prepared: Prepared, members: Iterable[Member], links: LinkMaker) -> Iterator[Recipient]:
-    """The members of the audience as recipients of the issue."""
+def recipients_of(
+    prepared: Prepared, members: Iterable[Member], links: LinkMaker, *, return_tokens: bool = True
+) -> Iterator[Recipient]:
+    """The members of the audience as recipients of the issue. `return_tokens`: the provider uses them."""
     return recipients(
         members,
         run=prepared.run,
@@ -56,6 +58,7 @@ def recipients_of(prepared: Prepared, members: Iterable[Member], links: LinkMake
         variant_of=prepared.renderer.variant_of,
         mailto=prepared.newsletter.unsubscribe_mailto,
         tracking=tracking_of(prepared.newsletter),
+        return_tokens=return_tokens,
     )
 
 

@@ -234,10 +234,10 @@ def send_planned(
     except NewsletterError:
         taken.close(now=tools.clock.now())
         raise
-    links = links_of(prepared, tools.secrets)
+    links, return_tokens = links_of(prepared, tools.secrets), tools.provider.limits.return_tokens
 
     def recipients(members: Sequence[Member]) -> Sequence[Recipient]:
-        return list(recipients_of(prepared, members, links))
+        return tuple(recipients_of(prepared, members, links, return_tokens=return_tokens))
 
     observers = [BalanceTeller(lambda: taken.balance, tools.on_balance), *tools.observers]
     zone = prepared.newsletter.schedule.timezone

@@ -147,7 +147,7 @@ def _recipients(
     test = f"test of {prepared.run} at {now.isoformat()}"
     domain = prepared.newsletter.sender.domain
     return [
-        replace(one, id=str(number), message_id=message_id(test, one.address, domain))
+        one._replace(id=str(number), message_id=message_id(test, one.address, domain))
         for number, one in enumerate(made, start=1)
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from newsletter.rendering.escaping import ascii_domain
@@ -38,12 +39,24 @@ def message_id(run: str, subscriber_id: str, domain: str) -> str:
     Always the same for the two, and never for another two. Opaque: 128 bits of a hash, so neither the address nor the
     subscriber's number can be read from it. `domain` is the sender's; ValueError if it is none.
     """
-    # The length in front keeps ("a", "bc") and ("ab", "c") apart.
-    digest = hashlib.sha256(f"{len(run)}:{run}{subscriber_id}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return message_ids(run, domain)(subscriber_id)
+
+
+def message_ids(run: str, domain: str) -> Callable[[str], str]:
+    """What makes the `message_id` of each subscriber in one run. ValueError where `domain` is none."""
     try:
         right = ascii_domain(domain)
     except ValueError:
         right = ""
     if not _DOMAIN.fullmatch(right):
         raise ValueError(f"a Message-ID needs the sender's domain, not {domain!r}")
-    return f"<{digest}@{right}>"
+    end = f"@{right}>"
+    # The length in front keeps ("a", "bc") and ("ab", "c") apart.
+    of_run = hashlib.sha256(f"{len(run)}:{run}".encode("utf-8", "surrogatepass"))
+
+    def made(subscriber_id: str) -> str:
+        digest = of_run.copy()
+        digest.update(subscriber_id.encode("utf-8", "surrogatepass"))
+        return f"<{digest.hexdigest()[:32]}{end}"
+
+    return made

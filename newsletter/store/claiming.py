@@ -13,8 +13,8 @@ from newsletter.delivery.ledger import Claim, Wish
 from newsletter.delivery.states import Change
 from newsletter.store.in_hand import InHand
 from newsletter.store.journal import Claimed
-from newsletter.store.person_rows import moment, seconds, unpacked_attributes
-from newsletter.store.selecting import ELIGIBLE, wanted_ids
+from newsletter.store.person_rows import member, moment, seconds
+from newsletter.store.selecting import ELIGIBLE, read_standings
 from newsletter.store.turn import Turn
 
 #: Batches in which a wish looks for somebody whom the limits of recipient domains admit.
@@ -46,7 +46,7 @@ class Claiming:
         self._turn = turn
         self._standing = standing
         self._call_id = call_id
-        # how many are looked up at once
+        # how many the wishes behind the one at hand are for: they are looked up along with its own
         self._ahead = sum(wish.size for wish in wishes)
         self._looked_up: dict[int, Member | None] = {}
         self._some = len(wishes) * (_BATCHES_A_WISH if any(wish.admit for wish in wishes) else 1)
@@ -55,6 +55,7 @@ class Claiming:
     def grant(self, wish: Wish) -> Claim | None:
         """The claim, or None where nothing can be claimed now."""
         waiting = 0
+        self._ahead -= wish.size
         for _ in range(_LOOKS_A_WISH):
             if waiting == _BATCHES_A_WISH or (one := self._ready() or self._next_due()) is None:
                 return None
@@ -100,8 +101,7 @@ class Claiming:
             one.schedule.behind = []
         one.schedule.pending = rest + passed_over
         one.schedule.admit_at = self.others_at[-1] if passed_over and not rest else self._turn.now
-        for place in taken:
-            one.row.change(place, Change.CLAIM)
+        one.row.change_all(taken, Change.CLAIM)
         return self._handed(one, sorted(taken))
 
     def _most(self, one: InHand, wish: Wish) -> int:
@@ -133,15 +133,12 @@ class Claiming:
 
     def _may_be_mailed(self, one: InHand, places: Sequence[int], following: Sequence[int]) -> list[int]:
         """Those of `places` who still may be mailed; the others count as suppressed from here on, also who pauses."""
-        ids = one.row.ids
-        if any(ids[place] not in self._looked_up for place in places):
+        ids, found = one.row.ids, self._looked_up
+        if any(ids[place] not in found for place in places):
             self._look_up([ids[place] for place in (*places, *following)])
-        good = []
-        for place in places:
-            if self._looked_up[ids[place]] is None:
-                one.row.change(place, Change.SUPPRESS)
-            else:
-                good.append(place)
+        good = [place for place in places if found[ids[place]] is not None]
+        if len(good) < len(places):
+            one.row.change_all([place for place in places if found[ids[place]] is None], Change.SUPPRESS)
         return good
 
     def _look_up(self, ids: Sequence[int]) -> None:
@@ -149,14 +146,10 @@ class Claiming:
         connection = self._turn.connection
         wanted = [one for one in ids if one not in self._looked_up]
         self._looked_up |= dict.fromkeys(wanted)
-        now = seconds(self._turn.now)
-        for row in connection.execute(self._standing, wanted_ids(connection.dialect.name, wanted, now)):
-            standing, number, key, address, name, language, timezone, attributes, opens = row
+        for standing, *person in read_standings(connection, self._standing, wanted, seconds(self._turn.now)):
             # of the standings on several lists the best one counts
             if standing == ELIGIBLE:
-                said = unpacked_attributes(attributes)
-                member = Member(number, key, address, name, language, timezone, said, bool(opens))
-                self._looked_up[number] = member
+                self._looked_up[person[0]] = member(*person)
 
     def _member(self, one: InHand, place: int) -> Member:
         member = self._looked_up[one.row.ids[place]]

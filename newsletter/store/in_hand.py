@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from newsletter.delivery.ledger import Window
-from newsletter.delivery.states import CLAIMABLE, Change, DeliveryState
+from newsletter.delivery.states import CLAIMABLE, STATE_BITS, Change, DeliveryState
 from newsletter.store.attempts import NewAttempt
 from newsletter.store.batch_rows import BatchRow
 from newsletter.store.person_rows import seconds
@@ -35,7 +35,7 @@ class Schedule:
 
     def copy(self) -> Schedule:
         """The same, to be changed by itself."""
-        return replace(self, pending=list(self.pending))
+        return Schedule(self.attempt, list(self.pending), self.covered, self.admit_at, self.retry_at, self.behind)
 
 
 @dataclass(slots=True, eq=False)
@@ -52,10 +52,11 @@ class InHand:
 
     def tidy(self) -> None:
         """Nobody is pending who was settled in between, or of another attempt than the last."""
-        ours = self.schedule.attempt == self.row.attempts
-        self.schedule.pending = [
-            place for place in self.schedule.pending if ours and self.row.state(place) in CLAIMABLE
-        ]
+        pending, states = self.schedule.pending, self.row.states
+        if pending and self.schedule.attempt == self.row.attempts:
+            self.schedule.pending = [place for place in pending if states[place] & STATE_BITS in CLAIMABLE]
+        else:
+            self.schedule.pending = []
 
     def next_at(self) -> dt.datetime | None:
         """When something may be claimed, or is to expire; None where nothing may before a call in flight is reported,

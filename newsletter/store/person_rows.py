@@ -6,6 +6,8 @@ import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
 
+from newsletter.audience.model import NO_ATTRIBUTES, Member
+
 
 def seconds(moment: dt.datetime) -> int:
     """A time with its zone as whole seconds since the epoch, as the tables keep it."""
@@ -41,3 +43,11 @@ def packed_attributes(attributes: Mapping[str, str]) -> str:
 def unpacked_attributes(kept: str) -> dict[str, str]:
     """The attributes."""
     return dict(json.loads(kept)) if kept else {}
+
+
+def member(
+    number: int, key: str, address: str, name: str, language: str, timezone: str, attributes: str, opens: int
+) -> Member:
+    """A member of an audience from the columns of a person, in this order."""
+    said = unpacked_attributes(attributes) if attributes else NO_ATTRIBUTES
+    return Member(number, key, address, name, language, timezone, said, bool(opens))
