@@ -16,6 +16,8 @@ from servers.letters import batch, issue
 from servers.smtp_server import SmtpServer
 
 ISSUE = issue()
+#: Where no TLS is spoken: each provider would read this machine's certificates, which takes longer than most calls.
+_UNUSED_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _address_of(server: SmtpServer) -> Address:
@@ -37,7 +39,7 @@ def provider_to(
         "smtp",
         address,
         signer=signer,
-        tls=tls,
+        tls=tls or (_UNUSED_TLS if address.security == "none" else None),
         messages_per_connection=messages_per_connection,
         envelope_from=envelope_from,
     )

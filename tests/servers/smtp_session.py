@@ -144,7 +144,7 @@ class Session:
 
     def _rcpt(self, line: bytes) -> None:
         address = _in_brackets(line)
-        if self._sender is None:
+        if self._sender is None and not self._script.data_despite_refusal:
             self._say(b"503 5.5.1 MAIL first\r\n")
             return
         self._failed_to = address
