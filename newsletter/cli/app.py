@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import io
 import os
 import resource
@@ -170,10 +172,18 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     _leave_no_core_file()
+    _seldom_collect_garbage()
     console = Console(json="--json" in given, verbose=bool({"-v", "--verbose"} & set(given)))
     with _ended_in_order():
         code = _run(given, console)
     sys.exit(code)
+
+
+def _seldom_collect_garbage() -> None:
+    """What a command loads stays, and what is left at its end goes with the process: to look through all of it for
+    cycles, each time 700 objects are made and again at the end, takes a fifth of a short command's time."""
+    gc.set_threshold(20_000)
+    atexit.register(gc.freeze)
 
 
 def _leave_no_core_file() -> None:
