@@ -13,7 +13,7 @@ from itertools import count
 import pytest
 from servers.certificates import TestAuthority
 from servers.letters import batch
-from servers.smtp_calls import books_balance, kinds, outcomes_by_address, provider_to
+from servers.smtp_calls import books_balance, from_a_thread, kinds, outcomes_by_address, provider_to
 from servers.smtp_server import Script, SmtpServer
 
 from newsletter.delivery.model import Outcome
@@ -26,7 +26,12 @@ _SERVER_TLS = _AUTHORITY.server("127.0.0.1")
 _FIRST = 10_000
 
 MODES = pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "one-at-a-time"])
-TLS = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+#: Without TLS, connections that threads ask for are served otherwise than those of the main thread.
+CALLS = pytest.mark.parametrize(
+    ("tls", "in_threads"),
+    [(False, False), (False, True), (True, True)],
+    ids=["main-thread", "thread", "tls"],
+)
 ENDS = pytest.mark.parametrize("by_reset", [True, False], ids=["reset", "closed"])
 
 
@@ -43,8 +48,9 @@ class Trial:
 class Trials:
     """Calls to one server; the first connection of each ends where it is told."""
 
-    def __init__(self, server: SmtpServer) -> None:
+    def __init__(self, server: SmtpServer, *, in_threads: bool) -> None:
         self.server = server
+        self._in_threads = in_threads
         self._outcomes: dict[str, Outcome] = {}
         self._numbers = count(_FIRST, 3)
 
@@ -64,7 +70,11 @@ class Trials:
         first = next(self._numbers)
         security = "tls" if self.server.script.tls else "none"
         provider = provider_to(self.server, security=security, tls=_CLIENT_TLS)
-        outcomes = outcomes_by_address(provider, batch(3, first=first))
+        mail = batch(3, first=first)
+        if self._in_threads:
+            outcomes = from_a_thread(lambda: outcomes_by_address(provider, mail))
+        else:
+            outcomes = outcomes_by_address(provider, mail)
         provider.close()
         self._outcomes |= outcomes
         places = [int(address.partition("@")[0][1:]) - first for address in self.server.addresses()[before:]]
@@ -77,7 +87,7 @@ class Trials:
 
 
 @pytest.fixture
-def trials(pipelining: bool, by_reset: bool, tls: bool) -> Iterator[Trials]:
+def trials(pipelining: bool, by_reset: bool, tls: bool, in_threads: bool) -> Iterator[Trials]:
     with SmtpServer(
         Script(
             pipelining=pipelining,
@@ -86,7 +96,7 @@ def trials(pipelining: bool, by_reset: bool, tls: bool) -> Iterator[Trials]:
             tls_from_start=tls,
         )
     ) as server:
-        made = Trials(server)
+        made = Trials(server, in_threads=in_threads)
         yield made
         made.close()
 
@@ -101,7 +111,7 @@ def offers(script: Script) -> bytes:
     return "".join(f"250-{offer}\r\n" for offer in said).encode()
 
 
-@TLS
+@CALLS
 @MODES
 @ENDS
 def test_a_connection_that_ends_at_any_octet_of_the_answers(trials: Trials) -> None:
@@ -127,7 +137,7 @@ def halves(place: int) -> tuple[str, str]:
     return "A" * place, "A" * (2 - place)
 
 
-@TLS
+@CALLS
 @MODES
 @ENDS
 def test_a_connection_that_ends_at_any_octet_around_a_final_dot_and_the_envelope_behind_it(trials: Trials) -> None:
@@ -151,7 +161,7 @@ def test_a_connection_that_ends_at_any_octet_around_a_final_dot_and_the_envelope
             assert (trial.letters in {"AUA", "ABA"}, trial.taken) == (True, [0, 2]), trial
 
 
-@TLS
+@CALLS
 @MODES
 @ENDS
 def test_a_connection_that_ends_in_steps_through_a_whole_call(trials: Trials) -> None:

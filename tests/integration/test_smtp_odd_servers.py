@@ -15,6 +15,8 @@
 | stops answering | `TestTheWayAnswersCome`; test_smtp_failures |
 | answers before it was asked, or more often | `TestMoreAnswersThanQuestions`; test_smtp_failures |
 | closes after so many messages | `TestSoManyMessages` |
+| does all of this to several connections at once | `TestManyAtOnce` |
+| reads slowly, and not to the end | `TestLargeMessages`; test_smtp_broken_off |
 | takes no message of that size | `TestSizes`; test_smtp_sending |
 | greets with anything but 220, or is no SMTP server | test_smtp_handshake |
 """
@@ -22,15 +24,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from servers.letters import LETTERHEAD, batch, issue, recipient
-from servers.smtp_calls import books_balance, kinds, outcomes_by_address, provider_to, submit
-from servers.smtp_server import Moment, Reaction, Script, SmtpServer
+from servers.smtp_calls import books_balance, from_a_thread, kinds, outcomes_by_address, provider_to, submit
+from servers.smtp_server import Moment, Reaction, Script, SmtpServer, headers_of
 
-from newsletter.delivery.model import Batch, Busy, Refused
+from newsletter.delivery.model import Batch, Busy, Outcome, Refused
 from newsletter.delivery.provider import Blame, CallRefused
+from newsletter.rendering.model import RenderedIssue
 
 React = Callable[[Moment], Reaction | None]
 
@@ -56,6 +60,12 @@ def pipelining() -> Iterator[SmtpServer]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def large() -> RenderedIssue:
+    """Larger than the buffers of both sides, so that a message is written in many steps."""
+    return issue(14_000_000)
+
+
 def at(step: str, before: int, reaction: Reaction) -> React:
     """This reaction, once, at the step that so many of its kind came before."""
     return lambda moment: reaction if (moment.step, moment.before) == (step, before) else None
@@ -69,7 +79,8 @@ def each_at_once(*reacts: React) -> React:
 def letters_of(server: SmtpServer, mail: Batch | int, *, timeout: float = 5.0, final_timeout: float = 5.0) -> str:
     """One call, and all is compared with what the server took; the outcomes as letters."""
     provider = provider_to(server, timeout=timeout, final_timeout=final_timeout)
-    outcomes = outcomes_by_address(provider, batch(mail) if isinstance(mail, int) else mail)
+    whole = batch(mail) if isinstance(mail, int) else mail
+    outcomes = from_a_thread(lambda: outcomes_by_address(provider, whole))
     provider.close()
     server.close()
     books_balance(server, outcomes)
@@ -301,8 +312,9 @@ class TestTheWayAnswersCome:
         assert took(server) == "123"
         assert server.connections == 2
 
-    def test_never_to_a_dot_behind_which_the_envelope_went_along(self, server: SmtpServer) -> None:
-        server.script.react = at("content", 1, Reaction(accept=True, hang=True))
+    @pytest.mark.parametrize("said", [b"", b"25", b"250-2.0.0 ok\r\n"])
+    def test_never_to_a_dot_behind_which_the_envelope_went_along(self, server: SmtpServer, said: bytes) -> None:
+        server.script.react = at("content", 1, Reaction(said, accept=True, hang=True))
         assert letters_of(server, 4, final_timeout=0.5) == "AUBB"
         assert took(server) == "12"
 
@@ -388,6 +400,71 @@ class TestSoManyMessages:
         assert took(server) == "1234567"
         # one more where it closes only when it is asked for more than it takes
         assert server.connections in {-(-7 // messages), -(-7 // messages) + 1}
+
+
+class TestManyAtOnce:
+    def test_each_thread_has_its_own_trouble_and_the_outcomes_of_its_own_messages(self, server: SmtpServer) -> None:
+        """Every connection ends sooner or later, each in another way, while the others go on."""
+        troubles = [
+            ("MAIL", CLOSING),
+            ("RCPT", Reaction(reset=True)),
+            ("RCPT", Reaction(b"550 5.1.1 no such user\r\n")),
+            ("DATA", Reaction(b"451 4.3.0 later\r\n")),
+            ("DATA", Reaction(b"354 go on\r\n", reset=True)),
+            ("content", Reaction(accept=True, close=True)),
+            ("content", Reaction(accept=False, reset=True)),
+            ("content", Reaction(b"250 2.0.", accept=True, close=True)),
+            ("content", Reaction(b"554 5.7.1 spam\r\n")),
+            ("content", Reaction(b"what?\r\n", accept=True)),
+        ]
+
+        def react(moment: Moment) -> Reaction | None:
+            step, reaction = troubles[moment.before // 7 % len(troubles)]
+            return reaction if moment.step == step and moment.before % 7 == 3 else None
+
+        server.script.react = react
+        provider = provider_to(server)
+        outcomes: dict[str, Outcome] = {}
+
+        def call(number: int) -> dict[str, Outcome]:
+            return outcomes_by_address(provider, batch(6, first=10 * number))
+
+        with ThreadPoolExecutor(6) as threads:
+            for found in threads.map(call, range(1, 61)):
+                outcomes |= found
+        provider.close()
+        server.close()
+        books_balance(server, outcomes)
+        letters = kinds(list(outcomes.values()))
+        assert len(letters) == 360
+        assert set(letters) == set("ARBU")
+        assert letters.count("A") > 240
+
+
+class TestLargeMessages:
+    def test_they_arrive_whole_side_by_side(self, server: SmtpServer, large: RenderedIssue) -> None:
+        provider = provider_to(server)
+        with ThreadPoolExecutor(2) as threads:
+            both = threads.map(lambda first: outcomes_by_address(provider, batch(2, first=first), large), (1, 3))
+            outcomes = {address: outcome for found in both for address, outcome in found.items()}
+        provider.close()
+        server.close()
+        books_balance(server, outcomes)
+        assert kinds(list(outcomes.values())) == "AAAA"
+        for taken in server.taken:
+            assert len(taken.message) > 14_000_000
+            assert taken.message.endswith(b"--\r\n")
+            assert headers_of(taken.message[:4096])["to"] == taken.address
+
+    @pytest.mark.parametrize("by_reset", [True, False], ids=["reset", "closed"])
+    def test_one_that_is_cut_off_was_not_sent(self, server: SmtpServer, large: RenderedIssue, by_reset: bool) -> None:
+        server.script.cut_in, server.script.cut_by_reset = {0: 3_000_000}, by_reset
+        provider = provider_to(server)
+        outcomes = from_a_thread(lambda: outcomes_by_address(provider, batch(2), large))
+        provider.close()
+        server.close()
+        books_balance(server, outcomes)
+        assert kinds(list(outcomes.values())) == "BA"
 
 
 class TestSizes:
