@@ -44,13 +44,10 @@ class _Haystack:
 
     def _holds_line(self, line: str) -> bool:
         line = _LINK_NUMBER.sub("", line)
+        if not folded(line) or f" {folded(line)} " in self._words:  # nothing that could be missed, or all of it
+            return True
         run = letters(line)
-        return (
-            not folded(line)  # nothing that could be missed
-            or f" {folded(line)} " in self._words
-            or (len(run) >= _LONG_RUN and run in self._letters)
-            or containment(shingles(line), self._shingles) >= _THERE
-        )
+        return (len(run) >= _LONG_RUN and run in self._letters) or containment(shingles(line), self._shingles) >= _THERE
 
 
 def _pieces(issue: Issue) -> Iterator[tuple[str, str, int]]:
