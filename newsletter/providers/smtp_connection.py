@@ -236,11 +236,12 @@ class SmtpConnection:
         return following is not None
 
     def _after_dot(self, mail: Mail, outbox: Outbox, *, ahead: bool) -> Flow[Outcome]:
+        since = time.monotonic()
         try:
             if ahead and not self.finished and (yield from self._wire.all_well()):
                 self._all_well = True
                 return TAKEN
-            reply = self._wire.said() or (yield from self._wire.reply(final=True))
+            reply = self._wire.said() or (yield from self._wire.reply(final=True, since=since))
             if reply.code == _CLOSING:
                 self._end(str(reply))
             return read_content(reply, mail.address)

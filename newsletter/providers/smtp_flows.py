@@ -82,8 +82,9 @@ class FlowRunner:
             if self._thread is None:
                 self._closing = False
                 self._wake, self._waker = os.pipe()
-                self._thread = threading.Thread(target=self._serve, name="smtp", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._serve, name="smtp", daemon=True)
+                thread.start()  # where the system has no more of them, nobody waits for one that never ran
+                self._thread = thread
             self._new.append(task)
             os.write(self._waker, b".")
         task.done.wait()

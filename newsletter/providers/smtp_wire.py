@@ -116,10 +116,11 @@ class Wire:
         except Nonsense as error:
             raise _lost(error, 0) from error
 
-    def reply(self, *, final: bool = False) -> Flow[Reply]:
-        """The next reply, whole in time; `final`: that to the final dot, which may take longer. Raises Lost."""
+    def reply(self, *, final: bool = False, since: float | None = None) -> Flow[Reply]:
+        """The next reply, whole in time; `final`: that to the final dot, which may take longer. `since` is when the
+        waiting for it began (monotonic seconds), where that was before. Raises Lost."""
         seconds = self._waits.final if final else self._waits.answer
-        until = time.monotonic() + seconds
+        until = (time.monotonic() if since is None else since) + seconds
         try:
             while (reply := self._reader.reply()) is None:
                 yield READ, until
@@ -250,10 +251,11 @@ class TlsWire(Wire):
     """The same under TLS. It waits for itself, in the thread that runs the flow: so encryption, which lets go of the
     interpreter, is done for as many messages at a time as there are threads."""
 
-    def reply(self, *, final: bool = False) -> Flow[Reply]:
+    def reply(self, *, final: bool = False, since: float | None = None) -> Flow[Reply]:
         """See `Wire`."""
         yield from ()  # a flow that never waits
-        return receive(self._sock, self._reader, self._waits.final if final else self._waits.answer)
+        waited = 0.0 if since is None else time.monotonic() - since
+        return receive(self._sock, self._reader, (self._waits.final if final else self._waits.answer) - waited)
 
     def all_well(self) -> Flow[bool]:
         """See `Wire`."""

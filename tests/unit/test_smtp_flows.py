@@ -128,3 +128,19 @@ def test_it_is_closed_twice_and_begins_anew(runner: FlowRunner, pair: tuple[sock
             assert threads.submit(runner.run, one_octet(pair[0]), pair[0]).result(10) == b"a"
         runner.close()
         runner.close()
+
+
+def test_without_a_thread_nobody_waits_for_one(
+    runner: FlowRunner, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pair[1].sendall(b"a")
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(int).result()  # its own thread runs already
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refused)
+            with pytest.raises(RuntimeError):
+                threads.submit(runner.run, one_octet(pair[0]), pair[0]).result(10)
+        assert threads.submit(runner.run, one_octet(pair[0]), pair[0]).result(10) == b"a"
