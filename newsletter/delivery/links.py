@@ -78,15 +78,17 @@ class LinkMaker:
 
     def urls(self, purpose: Purpose, numbers: Sequence[int]) -> list[str]:
         """The link for `purpose` of each subscriber (or sign-up), by number."""
-        start = f"{self._base}/{purpose}/{self._newsletter}/"
-        return [start + token for token in self.tokens(purpose, numbers)]
+        return self._tokens(purpose, numbers, f"{self._base}/{purpose}/{self._newsletter}/")
 
     def tokens(self, purpose: Purpose, numbers: Sequence[int]) -> list[str]:
         """The `token` of each number for `purpose`."""
-        sealed = b"".join(self._sealers[purpose].seal(numbers))
+        return self._tokens(purpose, numbers, "")
+
+    def _tokens(self, purpose: Purpose, numbers: Sequence[int], start: str) -> list[str]:
         # 24 octets are 32 characters: what is encoded together can be cut apart
-        text = binascii.b2a_base64(sealed, newline=False).translate(_URL_SAFE).decode("ascii")
-        return [text[at : at + _TOKEN_LENGTH] for at in range(0, len(text), _TOKEN_LENGTH)]
+        sealed = binascii.b2a_base64(self._sealers[purpose].seal(numbers), newline=False)
+        text = sealed.translate(_URL_SAFE).decode("ascii")
+        return [start + text[at : at + _TOKEN_LENGTH] for at in range(0, len(text), _TOKEN_LENGTH)]
 
     def subscriber_id(self, purpose: Purpose, token: str) -> int | None:
         """Whose token it is; None for every token that was not made for this newsletter and purpose."""

@@ -99,7 +99,7 @@ class SendgridProvider:
             else:
                 result = self._outcome(request, self._send(request, left), first=not place)
             going_on = going_on and isinstance(result, Accepted | Refused)
-            outcomes.update(dict.fromkeys((recipient.id for recipient in request.recipients), result))
+            outcomes.update(dict.fromkeys(request.recipients.ids, result))
         return Receipt(outcomes)
 
     def check(self) -> str:

@@ -2,7 +2,8 @@
 
 One body carries one variant of the issue to many recipients: the content stands in it once, with a key in each hole,
 and each personalization holds what replaces the keys, escaped for where it goes. The vendor looks for keys as literal
-strings and says nothing of escaping. All but the personalizations is written once for an issue. Sources: the vendor's
+strings and says nothing of escaping. All but the personalizations is written once for an issue, and these a column at
+a time, not a recipient. Sources: the vendor's
 pages on mail/send, its limits and its errors.
 """
 
@@ -11,20 +12,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import count
-from operator import itemgetter
+from functools import lru_cache, partial
+from itertools import chain, count, repeat
 from typing import Any
 
-from newsletter.delivery.model import Batch, Recipient, Refused
+from newsletter.delivery.model import Batch, Recipients, Refused
 from newsletter.providers.sendgrid_transport import Body
-from newsletter.rendering.escaping import clean_text, escape_value, plain_pattern
+from newsletter.rendering.escaping import TEXT_LIMIT, clean_text, escape_value, plain_pattern
 from newsletter.rendering.headers import (
-    PLAIN_ADDRESS,
-    PLAIN_LINK,
+    LONGEST_LINK,
     AddressError,
     ascii_address,
     list_id_field,
@@ -35,7 +35,7 @@ from newsletter.rendering.headers import (
 )
 from newsletter.rendering.holes import missing_value
 from newsletter.rendering.letter import Letterhead
-from newsletter.rendering.model import Hole, HoleContext, Holed, RenderedIssue, Variant
+from newsletter.rendering.model import Hole, Holed, RenderedIssue, Variant
 
 #: Personalizations, and recipients, of one request.
 MOST_RECIPIENTS = 1000
@@ -46,12 +46,51 @@ MOST_BYTES = 30_000_000
 
 #: A text as JSON, by the same code that `json.dumps` has.
 _quoted = json.encoder.encode_basestring_ascii
+
+
+class _Plain:
+    """Texts of one line, of at most `most` characters, that are the same in JSON and in the place that `pattern` is
+    for. A pattern that never goes back (`++`) is several times as quick."""
+
+    def __init__(self, pattern: str, most: int) -> None:
+        self._most = most
+        self._one = re.compile(pattern)
+        self._lines = re.compile(f"(?>(?:{pattern})\\n)*+")
+
+    def all(self, texts: Sequence[str]) -> bool:
+        """Whether all of them are such. Looked at together: most are."""
+        if max(map(len, texts), default=0) > self._most:
+            return False
+        if len(texts) > 1 and texts.count(texts[0]) == len(texts):
+            texts = texts[:1]
+        lines = "\n".join(texts) + "\n"
+        return lines.count("\n") == len(texts) and self._lines.fullmatch(lines) is not None
+
+    def column(self, texts: Sequence[str], odd: Callable[[str], str]) -> Sequence[str]:
+        """The texts as they stand in JSON, between the quotes; what is not plain is written by `odd` before."""
+        if self.all(texts):
+            return texts
+        return [text if self._plain(text) else _quoted(odd(text))[1:-1] for text in texts]
+
+    def _plain(self, text: str) -> bool:
+        return len(text) <= self._most and self._one.fullmatch(text) is not None
+
+
 #: The vendor refuses names that hold these; `=?` begins an encoded-word, which readers decode wherever it stands.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9](?: ?[A-Za-z0-9]){0,99}")
-_PLAIN_ID = r"<[A-Za-z0-9.-]{1,80}@[A-Za-z0-9.-]{1,253}>"
-#: No line is like this.
-_NOT_PLAIN = "\0"
 _NOT_IN_NAMES = re.compile(r"[;,]|=\?")
+_PLAIN_NAMES = _Plain(r"(?:[A-Za-z0-9]++(?: [A-Za-z0-9]++)*+)?+", most=TEXT_LIMIT)
+#: So short that no part of one is too long.
+_PLAIN_ADDRESSES = _Plain(
+    r"[A-Za-z0-9_+-]++(?:\.[A-Za-z0-9_+-]++)*+@(?:[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+\.)++[A-Za-z]{2,63}+", most=64
+)
+_PLAIN_LINKS = _Plain(
+    r"https?://[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+(?::[0-9]{1,5}+)?+(?:/[A-Za-z0-9._~-]++)++", most=LONGEST_LINK
+)
+_PLAIN_IDS = _Plain(r"<[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+>", most=300)
+#: Holds for no text.
+_NEVER_PLAIN = _Plain(r"(?!)", most=0)
+#: Stands where something of the recipient's goes; in JSON no text holds it.
+_PLACE = "\0"
 _TRACKING = {
     # what is left out falls back to the account's settings, whatever those are
     "click_tracking": {"enable": False, "enable_text": False},
@@ -65,7 +104,7 @@ _TRACKING = {
 class Request:
     """One request: its body, and whom it is for."""
 
-    recipients: tuple[Recipient, ...]
+    recipients: Recipients
     body: Body
 
     @property
@@ -89,96 +128,167 @@ def requests_for(batch: Batch, rendered: Mapping[Variant, RenderedIssue], *, san
     Raises TemplateError where the letterhead, the content or a hole cannot be written for anybody.
     """
     refused: dict[str, Refused] = {}
-    groups: dict[tuple[Variant, int], list[Recipient]] = {}
-    times: dict[str, int] = {}
-    for recipient in batch.recipients:
-        key = recipient.address.casefold()
-        if not key.isascii():
-            with suppress(AddressError):  # whom no message can be made for is refused below
-                key = ascii_address(recipient.address).casefold()
-        times[key] = times.get(key, -1) + 1
-        groups.setdefault((recipient.variant, times[key]), []).append(recipient)
     made = []
-    for (variant, _), members in groups.items():
-        request = _request(batch, rendered[variant], members, refused, sandbox)
+    for variant, some in _groups(Recipients.of(batch.recipients)):
+        request = _request(batch, rendered[variant], some, refused, sandbox)
         if request.recipients:
             made.append(request)
     return Requests(tuple(made), refused)
 
 
+def _groups(everybody: Recipients) -> Iterable[tuple[Variant, Recipients]]:
+    """Those who may stand in one request, with their variant."""
+    keys = _address_keys(everybody.addresses)
+    if len(set(keys)) == len(keys) and len(set(everybody.variants)) == 1:
+        return [(everybody.variants[0], everybody)]
+    groups: dict[tuple[Variant, int], list[int]] = {}
+    times: Counter[str] = Counter()
+    for place, (key, variant) in enumerate(zip(keys, everybody.variants, strict=True)):
+        groups.setdefault((variant, times[key]), []).append(place)
+        times[key] += 1
+    return [(variant, everybody.at(places)) for (variant, _), places in groups.items()]
+
+
+def _address_keys(addresses: Sequence[str]) -> list[str]:
+    """For each address what is the same for two that are the same in a request."""
+    plain = "".join(addresses).isascii()
+    return list(map(str.casefold, addresses if plain else map(_ascii_or_not, addresses)))
+
+
+def _ascii_or_not(address: str) -> str:
+    if not address.isascii():
+        with suppress(AddressError):  # whom no message can be made for is refused
+            return ascii_address(address)
+    return address
+
+
 def _request(
-    batch: Batch,
-    rendered: RenderedIssue,
-    members: Sequence[Recipient],
-    refused: dict[str, Refused],
-    sandbox: bool,
+    batch: Batch, rendered: RenderedIssue, some: Recipients, refused: dict[str, Refused], sandbox: bool
 ) -> Request:
-    frame = _frame(batch.letterhead, rendered, sandbox, _free_nonce(rendered, members))
+    some, addresses = _addressable(some, refused)
+    holes = _hole_columns(rendered, some)
+    frame = _frame(batch.letterhead, rendered, sandbox, _free_nonce(rendered, holes))
+    fitting = _fitting(frame, holes)
+    if fitting is not None:
+        too_long = Refused(f"the values of this recipient are over {SUBSTITUTION_BYTES} bytes")
+        refused.update(dict.fromkeys(set(some.ids).difference(some.ids[place] for place in fitting), too_long))
+        some, addresses = some.at(fitting), [addresses[place] for place in fitting]
+        holes = [[column[place] for place in fitting] for column in holes]
+    # what comes back in every event of a message: our numbers, and nothing of the person
     arguments = "".join(
         f"{_quoted(name)}: {_quoted(value)}, "
         for name, value in (("nl_run", batch.run), ("nl_call", batch.call_id))
         if value
     )
-    taken: list[Recipient] = []
-    personalizations: list[str] = []
-    for recipient in members:
-        personalization = frame.plain.personalization(frame, recipient, arguments) if frame.plain else None
-        if personalization is not None:
-            taken.append(recipient)
-            personalizations.append(personalization)
-            continue
+    columns = [
+        _people(addresses, some.names),
+        *holes,
+        _PLAIN_IDS.column(some.message_ids, message_id_value),
+        *([] if batch.letterhead.transactional else [_unsubscribe_headers(some)]),
+        [arguments] * len(some),
+        list(map(_quoted, some.ids)),
+    ]
+    return Request(some, _body(frame, columns))
+
+
+def _body(frame: _Frame, columns: Sequence[Sequence[str]]) -> Body:
+    """One text of a megabyte or more: no more copies of it than must be, as several threads have one each."""
+    first, *others = frame.personalization.split(_PLACE)
+    cells: list[Iterable[str]] = [repeat(f", {first}")]
+    for column, text in zip(columns, others, strict=True):
+        cells += (column, repeat(text))
+    written = chain.from_iterable(zip(*cells))  # noqa: B905 - some have no end
+    begin = '{"personalizations": ['
+    if next(written, None) is not None:
+        begin += first
+    return Body("".join(chain((begin,), written, (f"], {frame.rest}",))), "ascii")
+
+
+def _addressable(some: Recipients, refused: dict[str, Refused]) -> tuple[Recipients, Sequence[str]]:
+    """Those whose address a request can carry, and these addresses, between the quotes."""
+    if _PLAIN_ADDRESSES.all(some.addresses):
+        return some, some.addresses
+    good: list[int] = []
+    addresses = []
+    for place, address in enumerate(some.addresses):
         try:
-            address = ascii_address(recipient.address)
+            addresses.append(_quoted(ascii_address(address))[1:-1])
+            good.append(place)
         except AddressError as error:
             # the address itself stands beside the reason, wherever it is shown
-            refused[recipient.id] = Refused(str(error).replace(repr(recipient.address), "the address"))
-            continue
-        substitutions, size = _substitutions(frame, recipient)
-        if size > SUBSTITUTION_BYTES:
-            refused[recipient.id] = Refused(f"the values of this recipient are over {SUBSTITUTION_BYTES} bytes")
-            continue
-        taken.append(recipient)
-        # All headers here: what the vendor does with some here and some beside the content is not documented.
-        headers = f'"Message-ID": {_quoted(message_id_value(recipient.message_id))}'
-        if not batch.letterhead.transactional:
-            link = unsubscribe_value(recipient.unsubscribe_url, recipient.unsubscribe_mailto)
-            headers = f'{headers}, "List-Unsubscribe": {_quoted(link)}'
-        # what comes back in every event of this message: our numbers, and nothing of the person
-        personalizations.append(
-            f'{{"to": [{_person(recipient.name, address)}], "substitutions": {{{substitutions}}}, '
-            f'"headers": {{{headers}{frame.headers}}}, '
-            f'"custom_args": {{{arguments}"nl_delivery": {_quoted(recipient.id)}}}}}'
-        )
-    return Request(tuple(taken), _joined('{"personalizations": [', personalizations, f"], {frame.rest}"))
+            refused[some.ids[place]] = Refused(str(error).replace(repr(address), "the address"))
+    return some.at(good), addresses
 
 
-def _joined(start: str, personalizations: list[str], end: str) -> Body:
-    """One text of them, of a megabyte or more: no more copies of it than must be, as several threads have one each."""
-    personalizations[:1] = [f"{start}{one}" for one in personalizations[:1]] or [start]
-    personalizations[-1] += end
-    text = ", ".join(personalizations)
-    personalizations.clear()
-    return Body(text, "ascii")
+def _people(addresses: Sequence[str], names: Sequence[str]) -> Sequence[str]:
+    """What stands behind `"email": `, up to the brace; `addresses` as they stand between quotes."""
+    names = _PLAIN_NAMES.column(names, _name)
+    return [
+        f'"{address}", "name": "{name}"' if name else f'"{address}"'
+        for address, name in zip(addresses, names, strict=True)
+    ]
+
+
+def _unsubscribe_headers(some: Recipients) -> Sequence[str]:
+    """Between the quotes."""
+    urls = some.unsubscribe_urls
+    if _PLAIN_LINKS.all(urls) and not any(some.unsubscribe_mailtos):
+        return [f"<{url}>" for url in urls]
+    return [_quoted(value)[1:-1] for value in map(unsubscribe_value, urls, some.unsubscribe_mailtos)]
+
+
+@lru_cache(maxsize=64)
+def _holes(rendered: RenderedIssue) -> Mapping[str, tuple[Sequence[Hole], _Plain | None]]:
+    """By name, each with what its values look like that are the same in all of its contexts (None: no value is)."""
+    by_name: dict[str, list[Hole]] = {}
+    for hole in dict.fromkeys((*rendered.text.holes, *rendered.html.holes)):
+        by_name.setdefault(hole.name, []).append(hole)
+    found = {name: plain_pattern([hole.context for hole in holes]) for name, holes in by_name.items()}
+    return {
+        name: (holes, None if (plain := found[name]) is None else _Plain(*plain)) for name, holes in by_name.items()
+    }
+
+
+def _hole_columns(rendered: RenderedIssue, some: Recipients) -> list[Sequence[str]]:
+    """What stands in each hole, between the quotes. Raises TemplateError where one has no value."""
+    columns: list[Sequence[str]] = []
+    for name, (holes, plain) in _holes(rendered).items():
+        if name not in some.values:
+            raise missing_value(name, some.values)
+        values = some.values[name]
+        if plain is not None and plain.all(values):
+            columns += [values] * len(holes)
+            continue
+        for hole in holes:
+            columns.append(_NEVER_PLAIN.column(values, partial(escape_value, context=hole.context)))
+    return columns
+
+
+def _fitting(frame: _Frame, holes: Sequence[Sequence[str]]) -> Sequence[int] | None:
+    """The places of those whose values are not too long; None: everybody's."""
+    longest = sum(max(map(len, column), default=0) for column in holes)
+    if frame.bytes_of_keys + longest <= SUBSTITUTION_BYTES:  # in JSON no text is shorter
+        return None
+    sizes = [sum(len(json.loads(f'"{text}"').encode()) for text in row) for row in zip(*holes, strict=True)]
+    return [place for place, size in enumerate(sizes) if frame.bytes_of_keys + size <= SUBSTITUTION_BYTES]
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What all requests of one variant have in common: `rest` of the body behind the personalizations, the `headers` of
-    each of these that are everybody's, the keys for each name with the contexts they stand in, and their bytes."""
+    """What all requests of one variant have in common: a personalization with places for what is the recipient's, the
+    `rest` of the body behind these, and the bytes of all keys."""
 
+    personalization: str
     rest: str
-    headers: str
-    keys: Sequence[tuple[str, Sequence[str], Sequence[HoleContext]]]
     bytes_of_keys: int
-    plain: _Plain | None
 
 
 @lru_cache(maxsize=64)
 def _frame(letterhead: Letterhead, rendered: RenderedIssue, sandbox: bool, nonce: str) -> _Frame:
-    holes = tuple(dict.fromkeys((*rendered.text.holes, *rendered.html.holes)))
+    holes = [hole for of_name, _ in _holes(rendered).values() for hole in of_name]
     keys = {hole: f"z{nonce}{hole.context.value}{number:03d}z" for number, hole in enumerate(holes)}
     body: dict[str, Any] = {
-        "from": json.loads(_person(*mailbox_parts("From", letterhead.sender))),
+        "from": _person(*mailbox_parts("From", letterhead.sender)),
         "subject": clean_text(rendered.subject, limit=None),
         "content": [
             {"type": "text/plain", "value": _keyed(rendered.text, keys)},
@@ -188,98 +298,36 @@ def _frame(letterhead: Letterhead, rendered: RenderedIssue, sandbox: bool, nonce
         "mail_settings": {"sandbox_mode": {"enable": sandbox}, "footer": {"enable": False}},
     }
     if letterhead.reply_to:
-        body["reply_to"] = json.loads(_person(*mailbox_parts("Reply-To", letterhead.reply_to)))
-    by_name: dict[str, list[Hole]] = {}
-    for hole in holes:
-        by_name.setdefault(hole.name, []).append(hole)
+        body["reply_to"] = _person(*mailbox_parts("Reply-To", letterhead.reply_to))
     return _Frame(
+        personalization=_personalization(keys.values(), letterhead),
         rest=json.dumps(body)[1:],
-        headers=_headers(letterhead),
-        keys=[
-            (name, [f"{_quoted(keys[hole])}: " for hole in of_name], [hole.context for hole in of_name])
-            for name, of_name in by_name.items()
-        ],
         bytes_of_keys=sum(map(len, keys.values())),
-        plain=_plain(by_name, keys, letterhead),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Plain:
-    """For recipients all of whose values are plain, as nearly all are: looked at together, and put into their places by
-    one call. `lines` is what their values look like, a line each, in at most `most` characters; `template` has places
-    for what `pick` picks of these, and of who is addressed, the arguments, and the recipient's number."""
-
-    lines: re.Pattern[str]
-    most: int
-    template: str
-    pick: Callable[[Sequence[str]], tuple[str, ...]]
-
-    def personalization(self, frame: _Frame, recipient: Recipient, arguments: str) -> str | None:
-        """Theirs; None where they are not like that."""
-        values = recipient.values
-        own = [values.get(name, _NOT_PLAIN) for name, _, _ in frame.keys]
-        lines = [recipient.name, recipient.address, recipient.message_id, recipient.unsubscribe_url, *own]
-        text = "\n".join(lines)
-        if recipient.unsubscribe_mailto or len(text) > self.most or not self.lines.fullmatch(text):
-            return None
-        person = f'"email": "{recipient.address}"'
-        if recipient.name:
-            person = f'{person}, "name": "{recipient.name}"'
-        return self.template % self.pick([*lines, person, arguments, _quoted(recipient.id)])
-
-
-def _plain(by_name: Mapping[str, Sequence[Hole]], keys: Mapping[Hole, str], letterhead: Letterhead) -> _Plain | None:
-    """None where some value is never plain."""
-    own = [plain_pattern([hole.context for hole in holes]) for holes in by_name.values()]
-    if letterhead.transactional or not all(own):
-        return None
-    lines = [f"(?:{_PLAIN_NAME.pattern})?", PLAIN_ADDRESS, _PLAIN_ID, PLAIN_LINK, *map(str, own)]
-    substitutions, places = [], []
-    for place, holes in enumerate(by_name.values(), start=4):
-        substitutions += [f'"{keys[hole]}": "%s"' for hole in holes]
-        places += [place] * len(holes)
-    headers = _headers(letterhead).replace("%", "%%")
-    return _Plain(
-        lines=re.compile("\n".join(f"(?:{line})" for line in lines)),
-        most=(SUBSTITUTION_BYTES - sum(map(len, keys.values()))) // max(map(len, by_name.values()), default=1),
-        template=(
-            f'{{"to": [{{%s}}], "substitutions": {{{", ".join(substitutions)}}}, '
-            f'"headers": {{"Message-ID": "%s", "List-Unsubscribe": "<%s>"{headers}}}, '
-            '"custom_args": {%s"nl_delivery": %s}}'
-        ),
-        pick=itemgetter(-3, *places, 2, 3, -2, -1),
+def _personalization(keys: Iterable[str], letterhead: Letterhead) -> str:
+    substitutions = ", ".join(f'"{key}": "{_PLACE}"' for key in keys)
+    own = f'"Message-ID": "{_PLACE}"'
+    if not letterhead.transactional:
+        own = f'{own}, "List-Unsubscribe": "{_PLACE}"'
+    common = "".join(f", {_quoted(name)}: {_quoted(said)}" for name, said in _common_headers(letterhead).items())
+    return (
+        f'{{"to": [{{"email": {_PLACE}}}], "substitutions": {{{substitutions}}}, '
+        # All headers here: what the vendor does with some here and some beside the content is not documented.
+        f'"headers": {{{own}{common}}}, "custom_args": {{{_PLACE}"nl_delivery": {_PLACE}}}}}'
     )
 
 
-def _headers(letterhead: Letterhead) -> str:
-    """Those that are everybody's, as JSON behind others."""
-    return "".join(f", {_quoted(name)}: {_quoted(said)}" for name, said in _common_headers(letterhead).items())
+def _free_nonce(rendered: RenderedIssue, holes: Iterable[Sequence[str]]) -> str:
+    """What the keys of a request are made with. No key occurs in the content, the subject or what stands in a hole, and
+    none within another.
 
-
-def _substitutions(frame: _Frame, recipient: Recipient) -> tuple[str, int]:
-    """What replaces the keys, escaped, and how many bytes it is with the keys. Raises TemplateError where a hole has no
-    value."""
-    parts: list[str] = []
-    size, values = frame.bytes_of_keys, recipient.values
-    for name, keys, contexts in frame.keys:
-        if (value := values.get(name)) is None:
-            raise missing_value(name, values)
-        for key, context in zip(keys, contexts, strict=True):
-            escaped = escape_value(value, context)
-            size += len(escaped.encode())
-            parts.append(key + _quoted(escaped))
-    return ", ".join(parts), size
-
-
-def _free_nonce(rendered: RenderedIssue, recipients: Iterable[Recipient]) -> str:
-    """What the keys of a request are made with. No key occurs in the content, the subject or any value, and none within
-    another.
-
-    In values neither: whether the vendor looks for keys in what it has just put in is not documented.
+    In these neither: whether the vendor looks for keys in what it has just put in is not documented.
     """
     content = _content(rendered)
-    values = "\n".join(["\n".join(one.values.values()) for one in recipients]).lower()
+    columns = {id(column): column for column in holes}.values()
+    values = "\n".join(["\n".join(column) for column in columns]).lower()
     for attempt in count():
         nonce = hashlib.sha256(f"{rendered.content_hash}{attempt}".encode()).hexdigest()[:8]
         if nonce not in values and nonce not in content:
@@ -292,13 +340,13 @@ def _content(rendered: RenderedIssue) -> str:
     return "\n".join([rendered.subject, *rendered.text.static, *rendered.html.static]).lower()
 
 
-def _person(name: str, address: str) -> str:
-    """As JSON."""
-    if not _PLAIN_NAME.fullmatch(name):
-        name = clean_text(_NOT_IN_NAMES.sub(" ", clean_text(name)))
-    if name:
-        return f'{{"email": {_quoted(address)}, "name": {_quoted(name)}}}'
-    return f'{{"email": {_quoted(address)}}}'
+def _person(name: str, address: str) -> dict[str, str]:
+    name = _name(name)
+    return {"email": address, "name": name} if name else {"email": address}
+
+
+def _name(text: str) -> str:
+    return clean_text(_NOT_IN_NAMES.sub(" ", clean_text(text)))
 
 
 def _common_headers(letterhead: Letterhead) -> dict[str, str]:

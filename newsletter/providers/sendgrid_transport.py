@@ -26,7 +26,7 @@ import python_http_client
 
 #: Bytes of an answer that are read; the vendor's are of some hundred.
 MOST_ANSWER_BYTES = 1_000_000
-_CHUNK = 1 << 16
+_CHUNK = 1 << 20
 #: Seconds for which a connection is kept. Servers close those that are idle for some ten seconds or more.
 _KEPT_IDLE = 5.0
 #: Heads of answers behind which the connection stays open, and of which it is sure where the body ends (RFC 9112, 6.3).

@@ -27,8 +27,8 @@ _SCHEMES = frozenset({"http", "https", "mailto"})
 # Words of printable ASCII with single spaces between them: nothing to clean. Most names and all codes are this.
 _CLEAN_ASCII = re.compile(r"[!-~]+(?: [!-~]+)*")
 # What HTML leaves alone, too.
-_PLAIN_TEXT = re.compile(r"[A-Za-z0-9](?: ?[A-Za-z0-9@_+.-]){0,99}")
-_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]{0,200}){0,7}")
+_PLAIN_TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_+.-]*+(?: [A-Za-z0-9@_+.-]++)*+")
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.-]++(?::[0-9]{1,5}+)?+(?:/[A-Za-z0-9._~-]*+)*+")
 _TEXTS = frozenset({HoleContext.HTML, HoleContext.TEXT})
 _LINKS = frozenset({HoleContext.HTML_URL, HoleContext.TEXT_URL})
 # Percent signs, quotes and brackets are left to the slow way, which looks at them closely.
@@ -116,15 +116,15 @@ def escape_value(value: str, context: HoleContext) -> str:
 
 def plain_text(value: str) -> bool:
     """Whether it is a name, an address or the like that is the same in every context of texts. Most are."""
-    return _PLAIN_TEXT.fullmatch(value) is not None
+    return len(value) <= TEXT_LIMIT and _PLAIN_TEXT.fullmatch(value) is not None
 
 
-def plain_pattern(contexts: Iterable[HoleContext]) -> str | None:
-    """A pattern of values of one line that `escape_value` leaves as they are in each of these contexts; None where
-    there is none for them."""
+def plain_pattern(contexts: Iterable[HoleContext]) -> tuple[str, int] | None:
+    """A pattern of values of one line that `escape_value` leaves as they are in each of these contexts, where they have
+    no more characters than the number; None where there is none for them."""
     if _TEXTS.issuperset(contexts):
-        return f"(?:{_PLAIN_TEXT.pattern})?"
-    return _PLAIN_URL.pattern if _LINKS.issuperset(contexts) else None
+        return f"(?:{_PLAIN_TEXT.pattern})?+", TEXT_LIMIT
+    return (_PLAIN_URL.pattern, URL_LIMIT) if _LINKS.issuperset(contexts) else None
 
 
 @lru_cache(maxsize=4096)

@@ -40,7 +40,7 @@ _MAILBOX = re.compile(r"\s*(?:(?P<name>.*?)\s*<(?P<inner>[^<>]+)>|(?P<bare>[^<>\
 #: Links that a header carries as they are; most are.
 PLAIN_LINK = r"https?://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]{1,200})+"
 _PLAIN_LINK = re.compile(PLAIN_LINK)
-_LONGEST_LINK = 900
+LONGEST_LINK = 900
 #: What a mailto URI carries as it is (RFC 6068), and no more than anybody needs.
 _MAILTO_ADDRESS = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,253}")
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]+@[A-Za-z0-9.-]+>")
@@ -127,7 +127,7 @@ def unsubscribe_field(url: str, mailto: str = "") -> bytes:
 
 def unsubscribe_value(url: str, mailto: str = "") -> str:
     """What stands in `unsubscribe_field`, on one line. Raises TemplateError as it does."""
-    if not mailto and len(url) <= _LONGEST_LINK and _PLAIN_LINK.fullmatch(url):
+    if not mailto and len(url) <= LONGEST_LINK and _PLAIN_LINK.fullmatch(url):
         return f"<{url}>"
     clean = clean_url(url)
     # Readers decode encoded-words anywhere in a field, so the URL must not hold the start of one. `,` and `>` would end

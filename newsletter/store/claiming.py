@@ -134,9 +134,10 @@ class Claiming:
     def _may_be_mailed(self, one: InHand, places: Sequence[int], following: Sequence[int]) -> list[int]:
         """Those of `places` who still may be mailed; the others count as suppressed from here on, also who pauses."""
         ids, found = one.row.ids, self._looked_up
-        if any(ids[place] not in found for place in places):
-            self._look_up([ids[place] for place in (*places, *following)])
-        good = [place for place in places if found[ids[place]] is not None]
+        asked = [ids[place] for place in places]
+        if not found.keys() >= set(asked):
+            self._look_up([*asked, *(ids[place] for place in following)])
+        good = [place for place, number in zip(places, asked, strict=True) if found[number] is not None]
         if len(good) < len(places):
             one.row.change_all([place for place in places if found[ids[place]] is None], Change.SUPPRESS)
         return good
@@ -144,12 +145,11 @@ class Claiming:
     def _look_up(self, ids: Sequence[int]) -> None:
         """Whoever left, was suppressed, was erased or paused before this transaction is seen here."""
         connection = self._turn.connection
-        wanted = [one for one in ids if one not in self._looked_up]
+        wanted = [one for one in ids if one not in self._looked_up] if self._looked_up else ids
         self._looked_up |= dict.fromkeys(wanted)
-        for standing, *person in read_standings(connection, self._standing, wanted, seconds(self._turn.now)):
-            # of the standings on several lists the best one counts
-            if standing == ELIGIBLE:
-                self._looked_up[person[0]] = member(*person)
+        found = read_standings(connection, self._standing, wanted, seconds(self._turn.now))
+        # of the standings on several lists the best one counts
+        self._looked_up |= {row[0]: member(row) for row in found if row[-1] == ELIGIBLE}
 
     def _member(self, one: InHand, place: int) -> Member:
         member = self._looked_up[one.row.ids[place]]
@@ -158,7 +158,7 @@ class Claiming:
 
     def _handed(self, one: InHand, places: Sequence[int]) -> Claim:
         row = one.row
-        members = tuple(self._member(one, place) for place in places)
+        members = tuple([member for place in places if (member := self._looked_up[row.ids[place]]) is not None])
         if self.allowance is not None:
             self.allowance -= len(members)
         assert row.first_at is not None

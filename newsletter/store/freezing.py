@@ -108,7 +108,7 @@ def members(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Member]:
         found = {row[0]: row for row in connection.execute(wanted, {"ids": some})}
         for one in some:
             if one in found:
-                yield member(*found[one])
+                yield member(found[one])
 
 
 def last_planned(connection: sa.Connection, newsletter: str) -> int | None:

@@ -13,6 +13,8 @@ from newsletter.store.batch_rows import BatchRow
 from newsletter.store.person_rows import seconds
 
 _S = DeliveryState
+#: By the byte of state and marks.
+_CLAIMABLE = [byte & STATE_BITS in CLAIMABLE for byte in range(256)]
 _LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -54,7 +56,7 @@ class InHand:
         """Nobody is pending who was settled in between, or of another attempt than the last."""
         pending, states = self.schedule.pending, self.row.states
         if pending and self.schedule.attempt == self.row.attempts:
-            self.schedule.pending = [place for place in pending if states[place] & STATE_BITS in CLAIMABLE]
+            self.schedule.pending = [place for place in pending if _CLAIMABLE[states[place]]]
         else:
             self.schedule.pending = []
 
@@ -93,6 +95,8 @@ class InHand:
         places = self.row.places(_S.PLANNED) if plan.admit_at <= now else []
         if plan.retry_at <= now:
             places += self.row.places(_S.RETRY_WAIT)
+        if not plan.behind:
+            return True, sorted(places)
         behind = frozenset(plan.behind)
         return True, sorted(places, key=lambda place: (place in behind, place))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from newsletter.audience.model import NO_ATTRIBUTES, Member
 
@@ -45,9 +46,9 @@ def unpacked_attributes(kept: str) -> dict[str, str]:
     return dict(json.loads(kept)) if kept else {}
 
 
-def member(
-    number: int, key: str, address: str, name: str, language: str, timezone: str, attributes: str, opens: int
-) -> Member:
-    """A member of an audience from the columns of a person, in this order."""
+def member(row: Sequence[Any]) -> Member:
+    """A member of an audience from a row that begins with number, key, address, name, language, time zone, attributes
+    and whether opens may be measured."""
+    attributes = row[6]
     said = unpacked_attributes(attributes) if attributes else NO_ATTRIBUTES
-    return Member(number, key, address, name, language, timezone, said, bool(opens))
+    return Member._make((*row[:6], said, row[7] != 0))

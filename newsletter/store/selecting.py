@@ -156,7 +156,7 @@ def _pausing(now: int) -> sa.Subquery:
 
 
 def standing_members(dialect: str, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
-    """(standing, and what a `Member` has) of those of the people `ids` who are selected; a row for each of their lists.
+    """(what a `Member` has, and standing) of those of the people `ids` who are selected; a row for each of their lists.
 
     The law of `standings`, but asked of some hundred people who are named, on each claim: nothing is read but their
     own rows, however many others there are. For `read_standings`.
@@ -170,7 +170,7 @@ def standing_members(dialect: str, selection: Selection) -> sa.Select[*tuple[Any
     )
     named = sa.select(mailing_list.c.id).where(mailing_list.c.name.in_(selection.lists))
     person = (subscriber.c.id, subscriber.c.key, subscriber.c.address, subscriber.c.name, subscriber.c.language)
-    columns = (standing, *person, subscriber.c.timezone, subscriber.c.attributes, subscriber.c.measures_opens)
+    columns = (*person, subscriber.c.timezone, subscriber.c.attributes, subscriber.c.measures_opens, standing)
     if dialect == "sqlite":
         # As one value: with each row that Python's driver fetches it may lose the interpreter to the threads that send.
         chosen = sa.select(sa.func.json_group_array(sa.func.json_array(*columns)))

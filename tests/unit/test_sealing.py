@@ -8,17 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.delivery.links import LinkMaker, Purpose
-from newsletter.delivery.sealing import SEALED_BYTES, NumberSealer
+from newsletter.delivery.sealing import NumberSealer
 
 NUMBERS = st.integers(0, 2**64 - 1)
 
 
 @given(st.binary(min_size=64, max_size=64), st.binary(max_size=100), st.lists(NUMBERS, max_size=40))
 def test_it_is_aes_siv_octet_for_octet(key: bytes, bound_to: bytes, numbers: list[int]) -> None:
-    sealed = NumberSealer(key, bound_to).seal(numbers)
-    library = AESSIV(key)
-    assert sealed == [library.encrypt(number.to_bytes(8, "big"), [bound_to]) for number in numbers]
-    assert all(len(one) == SEALED_BYTES for one in sealed)
+    sealer, library = NumberSealer(key, bound_to), AESSIV(key)
+    sealed = b"".join([library.encrypt(number.to_bytes(8, "big"), [bound_to]) for number in numbers])
+    assert sealer.seal(numbers) == sealed
+    assert len(sealed) == sealer.sealed_octets * len(numbers)
+
+
+@given(st.binary(min_size=64, max_size=64), st.lists(st.integers(0, 2**40 - 1), max_size=40), st.binary(max_size=10))
+def test_so_it_is_with_a_text_behind_the_number(key: bytes, numbers: list[int], rest: bytes) -> None:
+    sealer, library = NumberSealer(key, b"x", octets=5, rest=rest), AESSIV(key)
+    assert sealer.seal(numbers) == b"".join([library.encrypt(one.to_bytes(5, "big") + rest, [b"x"]) for one in numbers])
 
 
 def test_a_number_without_room_is_refused() -> None:

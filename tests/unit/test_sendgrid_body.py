@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from unittest import mock
 
 import pytest
@@ -60,12 +60,20 @@ def said(people: list[Recipient]) -> tuple[list[object], list[str]]:
     return [json.loads(request.body) for request in made.requests], sorted(made.refused)
 
 
+def _written(_self: object, texts: Sequence[str], odd: Callable[[str], str]) -> list[str]:
+    """A column, as if nothing in it was plain."""
+    return [json.dumps(odd(text))[1:-1] for text in texts]
+
+
 @given(st.lists(PEOPLE, min_size=1, max_size=5, unique_by=lambda one: one.id))
 @example([recipient(1, "Ada", "ada@example.com")])
 def test_it_is_what_the_slow_way_makes(people: list[Recipient]) -> None:
     quickly = said(people)
-    with mock.patch.object(sendgrid_body, "_plain", return_value=None):
-        slowly = said(people)
+    with mock.patch.object(sendgrid_body._Plain, "all", return_value=False):
+        one_by_one = said(people)
+        with mock.patch.object(sendgrid_body._Plain, "column", _written):
+            slowly = said(people)
+    assert quickly == one_by_one
     assert quickly == slowly
 
 
@@ -74,6 +82,6 @@ def test_most_people_are_plain() -> None:
         unsubscribe_url="https://news.example.com/u/t",
         values={"name": "Ada Lovelace", "email": "p1@example.com", "unsubscribe_url": "https://news.example.com/u/t"},
     )
-    with mock.patch.object(sendgrid_body, "_substitutions", side_effect=AssertionError("looked at one by one")):
+    with mock.patch.object(sendgrid_body, "escape_value", side_effect=AssertionError("looked at one by one")):
         bodies, refused = said([ada])
     assert (len(bodies), refused) == (1, [])
