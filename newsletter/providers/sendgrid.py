@@ -153,7 +153,7 @@ class SendgridProvider:
         except HTTPError as error:
             return self._masked(error.status_code, error.headers, error.body)
         except (OSError, HTTPException, ValueError) as error:
-            found = failure(error, sent=exchange.sent)
+            found = failure(error, sent=exchange.sent and not exchange.cut)
             return replace(found, reason=found.reason.replace(self._key, "***"))
         finally:
             exchange.close()

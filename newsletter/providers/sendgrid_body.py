@@ -25,6 +25,9 @@ from newsletter.providers.sendgrid_transport import Body
 from newsletter.rendering.escaping import TEXT_LIMIT, clean_text, escape_value, plain_pattern
 from newsletter.rendering.headers import (
     LONGEST_LINK,
+    PLAIN_ADDRESS,
+    PLAIN_LINK,
+    SHORT_ADDRESS,
     AddressError,
     ascii_address,
     list_id_field,
@@ -79,13 +82,8 @@ class _Plain:
 #: The vendor refuses names that hold these; `=?` begins an encoded-word, which readers decode wherever it stands.
 _NOT_IN_NAMES = re.compile(r"[;,]|=\?")
 _PLAIN_NAMES = _Plain(r"(?:[A-Za-z0-9]++(?: [A-Za-z0-9]++)*+)?+", most=TEXT_LIMIT)
-#: So short that no part of one is too long.
-_PLAIN_ADDRESSES = _Plain(
-    r"[A-Za-z0-9_+-]++(?:\.[A-Za-z0-9_+-]++)*+@(?:[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+\.)++[A-Za-z]{2,63}+", most=64
-)
-_PLAIN_LINKS = _Plain(
-    r"https?://[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+(?::[0-9]{1,5}+)?+(?:/[A-Za-z0-9._~-]++)++", most=LONGEST_LINK
-)
+_PLAIN_ADDRESSES = _Plain(PLAIN_ADDRESS, most=SHORT_ADDRESS)
+_PLAIN_LINKS = _Plain(PLAIN_LINK, most=LONGEST_LINK)
 _PLAIN_IDS = _Plain(r"<[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+>", most=300)
 #: Holds for no text.
 _NEVER_PLAIN = _Plain(r"(?!)", most=0)

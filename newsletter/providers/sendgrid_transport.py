@@ -24,6 +24,8 @@ from typing import Any
 
 import python_http_client
 
+from newsletter.delivery.clock import boot_time
+
 #: Bytes of an answer that are read; the vendor's are of some hundred.
 MOST_ANSWER_BYTES = 1_000_000
 _CHUNK = 1 << 20
@@ -56,8 +58,9 @@ OTHER_FORMAT = {"Content-Type": "text/plain"}
 
 
 class Connections:
-    """Connections that are kept from one exchange to the next, for a few seconds: one that the server closes at the
-    very moment at which a request leaves would make everybody in it unknown. Shared by threads."""
+    """Connections that are kept from one exchange to the next, for a few seconds, those of a machine's sleep included:
+    one that the server closes at the very moment at which a request leaves may make everybody in it unknown. Shared by
+    threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -70,14 +73,14 @@ class Connections:
                 if not self._idle:
                     return None
                 connection, since = self._idle.pop()
-            if time.monotonic() - since < _KEPT_IDLE and not _stirred(connection):
+            if boot_time() - since < _KEPT_IDLE and not _stirred(connection):
                 return connection
             connection.close()
 
     def keep(self, connection: socket.socket) -> None:
         """It is of further use."""
         with self._lock:
-            self._idle.append((connection, time.monotonic()))
+            self._idle.append((connection, boot_time()))
 
     def close(self) -> None:
         """Closes all that are idle. May be called twice."""
@@ -96,7 +99,7 @@ def _stirred(connection: socket.socket) -> bool:
 
 class Exchange:
     """One request under way, for at most `seconds`. `sent` says whether a byte of it may have left, `cut` whether the
-    server closed the connection before it had all of it."""
+    server closed the connection before it had all of it: without an answer it cannot have done anything then."""
 
     def __init__(self, seconds: float, tls: ssl.SSLContext, connections: Connections) -> None:
         self._deadline = time.monotonic() + seconds

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Generator
+from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -26,6 +27,8 @@ Flow = Generator[Want, None, Result]
 
 #: Seconds between two looks at who has waited for too long.
 _LOOK_EVERY = 0.05
+#: Seconds; poll(2) takes no more than 24 days.
+_LONGEST_POLL = 86_400.0
 _POLL_FOR = {READ: select.POLLIN, WRITE: select.POLLOUT}
 
 
@@ -36,9 +39,10 @@ def run_here(flow: Flow[Result], sock: socket.socket) -> Result:
         while True:
             poll = select.poll()
             poll.register(sock, _POLL_FOR[events])
-            if poll.poll(max(0.0, until - time.monotonic()) * 1_000):
+            left = until - time.monotonic()
+            if poll.poll(min(max(0.0, left), _LONGEST_POLL) * 1_000):
                 events, until = next(flow)
-            else:
+            elif left <= _LONGEST_POLL:
                 events, until = flow.throw(TimeoutError())
     except StopIteration as end:
         result: Result = end.value
@@ -68,25 +72,24 @@ class FlowRunner:
         self._thread: threading.Thread | None = None
         self._new: list[_Task] = []
         self._closing = False
-        self._wake, self._waker = -1, -1
+        self._waker = -1
 
     def run(self, flow: Flow[Result], sock: socket.socket) -> Result:
         """Runs a flow on `sock` to its end, and waits for that. Raises what it raises.
 
-        In the main thread, where somebody may interrupt the waiting, the flow runs in the thread itself.
+        In the main thread, where somebody may interrupt the waiting, the flow runs in the thread itself; and where the
+        system has no more threads or files.
         """
         if threading.current_thread() is threading.main_thread():
             return run_here(flow, sock)
         task = _Task(flow, sock)
         with self._lock:
-            if self._thread is None:
-                self._closing = False
-                self._wake, self._waker = os.pipe()
-                thread = threading.Thread(target=self._serve, name="smtp", daemon=True)
-                thread.start()  # where the system has no more of them, nobody waits for one that never ran
-                self._thread = thread
-            self._new.append(task)
-            os.write(self._waker, b".")
+            served = self._thread is not None or self._begun()
+            if served:
+                self._new.append(task)
+                os.write(self._waker, b".")
+        if not served:
+            return run_here(flow, sock)
         task.done.wait()
         if task.error is not None:
             raise task.error
@@ -102,30 +105,57 @@ class FlowRunner:
             self._closing = True
             os.write(self._waker, b".")
         thread.join()
-        os.close(self._wake)
-        os.close(self._waker)
 
-    def _serve(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wake, READ)
-            waiting: set[_Task] = set()
-            look_at = 0.0
-            while not self._closing or waiting:
-                for key, _ in selector.select(_LOOK_EVERY if waiting else None):
-                    if key.data is None:
-                        os.read(self._wake, 4096)
-                        with self._lock:
-                            begun, self._new = self._new, []
-                        for task in begun:
-                            waiting.add(task)
-                            self._go_on(selector, waiting, task)
-                    else:
-                        self._go_on(selector, waiting, key.data)
-                now = time.monotonic()
-                if now >= look_at:
-                    look_at = now + _LOOK_EVERY
-                    for task in [one for one in waiting if one.until <= now]:
-                        self._go_on(selector, waiting, task, TimeoutError())
+    def _begun(self) -> bool:
+        """Begins the thread, with all that it needs."""
+        opened = ExitStack()
+        try:
+            selector = opened.enter_context(selectors.DefaultSelector())
+            wake, waker = os.pipe()
+            opened.callback(os.close, wake)
+            opened.callback(os.close, waker)
+            selector.register(wake, READ)
+            thread = threading.Thread(target=self._served, args=(selector, wake, opened), name="smtp", daemon=True)
+            self._closing, self._waker = False, waker
+            thread.start()
+        except (OSError, RuntimeError):
+            opened.close()
+            return False
+        self._thread = thread
+        return True
+
+    def _served(self, selector: selectors.BaseSelector, wake: int, opened: ExitStack) -> None:
+        waiting: set[_Task] = set()
+        try:
+            self._serve(selector, wake, waiting)
+        except BaseException as error:  # noqa: BLE001 - nobody may wait for ever; the next flow begins another thread
+            with self._lock:
+                self._thread = None
+                left, self._new = [*waiting, *self._new], []
+            for task in left:
+                task.error = error
+                task.done.set()
+        finally:
+            opened.close()
+
+    def _serve(self, selector: selectors.BaseSelector, wake: int, waiting: set[_Task]) -> None:
+        look_at = 0.0
+        while not self._closing or waiting:
+            for key, _ in selector.select(_LOOK_EVERY if waiting else None):
+                if key.data is None:
+                    os.read(wake, 4096)
+                    with self._lock:
+                        begun, self._new = self._new, []
+                    for task in begun:
+                        waiting.add(task)
+                        self._go_on(selector, waiting, task)
+                else:
+                    self._go_on(selector, waiting, key.data)
+            now = time.monotonic()
+            if now >= look_at:
+                look_at = now + _LOOK_EVERY
+                for task in [one for one in waiting if one.until <= now]:
+                    self._go_on(selector, waiting, task, TimeoutError())
 
     def _go_on(
         self,
@@ -149,6 +179,7 @@ class FlowRunner:
         else:
             return
         if task.events:
-            selector.unregister(task.sock)
+            with suppress(KeyError, ValueError, OSError):  # what failed may have taken it out already
+                selector.unregister(task.sock)
         waiting.discard(task)
         task.done.set()

@@ -43,9 +43,10 @@ class Waits:
     final: float
 
 
-def receive(sock: socket.socket, reader: ReplyReader, seconds: float) -> Reply:
-    """The next reply, whole within `seconds`, on a socket with a timeout of its own. Raises Lost."""
-    deadline = time.monotonic() + seconds
+def receive(sock: socket.socket, reader: ReplyReader, seconds: float, *, since: float | None = None) -> Reply:
+    """The next reply, whole within `seconds` (from `since` on, in monotonic seconds), on a socket with a timeout of its
+    own. Raises Lost."""
+    deadline = (time.monotonic() if since is None else since) + seconds
     try:
         while (reply := reader.reply()) is None:
             sock.settimeout(max(deadline - time.monotonic(), _NO_TIME))
@@ -254,8 +255,8 @@ class TlsWire(Wire):
     def reply(self, *, final: bool = False, since: float | None = None) -> Flow[Reply]:
         """See `Wire`."""
         yield from ()  # a flow that never waits
-        waited = 0.0 if since is None else time.monotonic() - since
-        return receive(self._sock, self._reader, (self._waits.final if final else self._waits.answer) - waited)
+        seconds = self._waits.final if final else self._waits.answer
+        return receive(self._sock, self._reader, seconds, since=since)
 
     def all_well(self) -> Flow[bool]:
         """See `Wire`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -121,8 +122,9 @@ def premailer_inliner(html: str, css: str) -> str:
 
 def _premailer() -> Any:
     """The library, without the HTTP client that it would fetch style sheets with: `allow_network` forbids that, and to
-    load it would take as long as to render an issue."""
-    if "premailer" not in sys.modules and "requests" not in sys.modules:
+    load it would take as long as to render an issue. Another thread could meet what stands in for it, and keep it."""
+    alone = threading.active_count() == 1
+    if alone and "premailer" not in sys.modules and "requests" not in sys.modules:
         sys.modules["requests"] = ModuleType("requests")
         try:
             return import_module("premailer")

@@ -21,9 +21,12 @@ URL_PATTERN = r"^https?://[^/?#\s]+(/[^?#\s]*[^/?#\s])?$"
 _SERVER = re.compile(
     r"(?:[^:/]*(?::[^@]*)?@)?(?P<host>\[[^\]/?]*\]?|[^/:?]*)(?P<port>:[^/?]*)?(?P<name>/[^?]*)?(?:\?.*)?", re.DOTALL
 )
-#: What nearly every address looks like. email-validator accepts all of these (a test asks it), up to 63 characters.
+#: What nearly every address looks like. email-validator accepts all of these (a test asks it), up to 63 characters; it
+#: refuses the last labels of names for special use (RFC 6761).
 PLAIN_ADDRESS = re.compile(
-    r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+[a-z]{2,}", re.ASCII | re.IGNORECASE
+    r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+"
+    r"(?!(?:arpa|invalid|local|localhost|onion|test)\Z)[a-z]{2,}",
+    re.ASCII | re.IGNORECASE,
 )
 DATABASE_PATTERN = r"^(sqlite:///.+|postgresql(\+psycopg)?://.+)$"
 #: `Issue` reads these two formats.

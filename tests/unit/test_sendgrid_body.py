@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from provider_examples import PLAIN, RENDERED, batch, recipient
 
 from newsletter.delivery.model import Recipient
+from newsletter.errors import TemplateError
 from newsletter.providers import sendgrid_body
 from newsletter.providers.sendgrid_body import requests_for
 
@@ -85,3 +86,28 @@ def test_most_people_are_plain() -> None:
     with mock.patch.object(sendgrid_body, "escape_value", side_effect=AssertionError("looked at one by one")):
         bodies, refused = said([ada])
     assert (len(bodies), refused) == (1, [])
+
+
+def test_two_addresses_that_are_one_on_the_wire_are_never_in_one_request() -> None:
+    twice = [recipient(1, "", "ada@straße.example"), recipient(2, "", "Ada@xn--strae-oqa.example")]
+    bodies, refused = said(twice)
+    assert (len(bodies), refused) == (2, [])
+
+
+def test_a_link_that_no_header_can_hold_is_refused() -> None:
+    link = "https://news.example.com/u" + "/abcdefghi" * 190
+    with pytest.raises(TemplateError):
+        said([recipient(1)._replace(unsubscribe_url=link)])
+
+
+def keys_and_values(name: str) -> tuple[list[str], str]:
+    [body], _ = said([recipient(1, name)])
+    [person] = json.loads(json.dumps(body))["personalizations"]
+    return list(person["substitutions"]), json.dumps(list(person["substitutions"].values()))
+
+
+def test_no_key_is_in_what_goes_out_however_it_was_written() -> None:
+    key = keys_and_values("")[0][0]
+    keys, values = keys_and_values(key[:4] + "\u200b" + key[4:])  # cleaned, it is the key
+    assert key in values
+    assert not any(one in values for one in keys)

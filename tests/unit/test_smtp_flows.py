@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from newsletter.providers import smtp_flows
 from newsletter.providers.smtp_flows import READ, WRITE, Flow, FlowRunner, run_here
 
 Run = Callable[[Flow[Any], socket.socket], Any]
@@ -130,17 +134,44 @@ def test_it_is_closed_twice_and_begins_anew(runner: FlowRunner, pair: tuple[sock
         runner.close()
 
 
-def test_without_a_thread_nobody_waits_for_one(
-    runner: FlowRunner, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
-    pair[1].sendall(b"a")
+
+@pytest.mark.parametrize(
+    "missing", [(threading.Thread, "start", RuntimeError("no more threads")), (os, "pipe", OSError(24, "too many"))]
+)
+def test_without_a_thread_it_runs_where_it_is_asked_for(
+    runner: FlowRunner, pair: tuple[socket.socket, socket.socket], missing: tuple[object, str, Exception]
+) -> None:
+    ours, theirs = pair
+    theirs.sendall(b"a")
     with ThreadPoolExecutor(1) as threads:
-        threads.submit(int).result()  # its own thread runs already
-        with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", refused)
-            with pytest.raises(RuntimeError):
-                threads.submit(runner.run, one_octet(pair[0]), pair[0]).result(10)
-        assert threads.submit(runner.run, one_octet(pair[0]), pair[0]).result(10) == b"a"
+        threads.submit(time.monotonic).result()  # its thread is there
+        before = open_files()
+        with mock.patch.object(missing[0], missing[1], side_effect=missing[2]):
+            assert threads.submit(runner.run, one_octet(ours), ours).result(10) == b"a"
+        assert open_files() == before
+
+
+def test_nobody_waits_for_a_thread_that_is_no_more(
+    runner: FlowRunner, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+
+    def broken(*_: object) -> None:
+        raise OSError("the selector is gone")
+
+    with ThreadPoolExecutor(1) as threads:
+        with mock.patch.object(FlowRunner, "_go_on", broken), pytest.raises(OSError, match="the selector is gone"):
+            threads.submit(runner.run, one_octet(ours), ours).result(10)
+        theirs.sendall(b"b")
+        assert threads.submit(runner.run, one_octet(ours), ours).result(10) == b"b"
+
+
+def test_a_wait_may_be_longer_than_a_poll(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.sendall(b"a")
+    assert run_here(one_octet(ours, seconds=3e6), ours) == b"a"
+    with mock.patch.object(smtp_flows, "_LONGEST_POLL", 0.01), pytest.raises(TimeoutError):
+        run_here(one_octet(ours, seconds=0.05), ours)
