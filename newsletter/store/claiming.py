@@ -49,12 +49,16 @@ class Claiming:
         # how many the wishes behind the one at hand are for: they are looked up along with its own
         self._ahead = sum(wish.size for wish in wishes)
         self._looked_up: dict[int, Member | None] = {}
-        self._some = len(wishes) * (_BATCHES_A_WISH if any(wish.admit for wish in wishes) else 1)
+        self._asking = any(wish.admit for wish in wishes)
+        self._most_batches = len(wishes) * (_BATCHES_A_WISH if self._asking else 1)
+        self._wished = 0
+        self._batch_size = turn.batch_size()
         self._due: Iterator[InHand] = iter(())
 
     def grant(self, wish: Wish) -> Claim | None:
         """The claim, or None where nothing can be claimed now."""
         waiting = 0
+        self._wished = wish.size
         self._ahead -= wish.size
         for _ in range(_LOOKS_A_WISH):
             if waiting == _BATCHES_A_WISH or (one := self._ready() or self._next_due()) is None:
@@ -67,9 +71,17 @@ class Claiming:
     def _next_due(self) -> InHand | None:
         one = next(self._due, None)
         if one is None:
-            self._due = self._turn.due(self._some)
+            self._due = self._turn.due(self._so_many())
             one = next(self._due, None)
+            if one is not None:
+                self._batch_size = len(one.row.ids)
         return one
+
+    def _so_many(self) -> int:
+        """How many due batches the wishes may need, as far as can be told: each that is read has its members."""
+        if not self._batch_size or self._asking:
+            return self._most_batches
+        return min(self._most_batches, 1 + (self._wished + self._ahead) // self._batch_size)
 
     def _ready(self) -> InHand | None:
         """A batch in hand of which something may be claimed now, the first one first."""

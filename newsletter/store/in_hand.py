@@ -66,10 +66,11 @@ class InHand:
         plan, row = self.schedule, self.row
         times = [plan.admit_at] if plan.pending else []
         if not row.number_in(_S.IN_FLIGHT):  # else another attempt would begin while this one is under way
-            waiting = sum(row.state(place) is _S.RETRY_WAIT for place in plan.pending)
+            again = row.number_in(_S.RETRY_WAIT)
+            waiting = sum(row.state(place) is _S.RETRY_WAIT for place in plan.pending) if again else 0
             if row.number_in(_S.PLANNED) > len(plan.pending) - waiting:
                 times.append(plan.admit_at)
-            if row.number_in(_S.RETRY_WAIT) > waiting:
+            if again > waiting:
                 times.append(plan.retry_at)
         if not times or self.window is None:
             return min(times, default=None)
