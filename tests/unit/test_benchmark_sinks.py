@@ -28,7 +28,9 @@ def _said(talk: Conversation, octets: bytes, sizes: list[int]) -> Iterator[bytes
 
 
 @given(st.lists(_CONTENTS, min_size=1, max_size=4), _SIZES)
-def test_an_smtp_message_is_taken_at_its_dot_and_the_next_envelope_with_it(contents: list[bytes], sizes: list[int]):
+def test_an_smtp_message_is_taken_at_its_dot_and_the_next_envelope_with_it(
+    contents: list[bytes], sizes: list[int]
+) -> None:
     sink = SmtpSink()
     talk = sink.conversation()
     codes = [b"250"] * 2 + [b"354"]
@@ -41,13 +43,13 @@ def test_an_smtp_message_is_taken_at_its_dot_and_the_next_envelope_with_it(conte
     assert talk.closing
 
 
-def test_smtp_without_extensions():
+def test_smtp_without_extensions() -> None:
     assert b"".join(_said(SmtpSink(plain=True).conversation(), b"EHLO a\r\n", [3])) == b"250 sink.example\r\n"
     assert b"PIPELINING" in b"".join(_said(SmtpSink().conversation(), b"EHLO a\r\n", [3]))
 
 
 @given(st.lists(st.sampled_from([b"", b'"to"', b'{"to": 1, "to":2}', b'"to "to" ' * 200]), min_size=1), _SIZES)
-def test_http_requests_are_answered_each_and_markers_counted_once(bodies: list[bytes], sizes: list[int]):
+def test_http_requests_are_answered_each_and_markers_counted_once(bodies: list[bytes], sizes: list[int]) -> None:
     sink = HttpSink()
     requests = [b"POST /v3/mail/send HTTP/1.1\r\nContent-length: %d\r\n\r\n%b" % (len(body), body) for body in bodies]
     said = b"".join(_said(sink.conversation(), b"".join(requests), sizes))
