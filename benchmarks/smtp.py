@@ -27,6 +27,7 @@ from benchmarks.harness.commands import run  # noqa: E402 - see above
 from benchmarks.harness.projects import over_smtp, project  # noqa: E402
 from benchmarks.harness.rows import Row, Way, lines, rival, target_line, to_sink  # noqa: E402
 from benchmarks.render import commit, processor  # noqa: E402
+from benchmarks.rivals.smtp import ready  # noqa: E402
 from benchmarks.sinks import Sink, running  # noqa: E402
 from benchmarks.sinks.postfix import SMTP_SINK, SMTP_SOURCE, smtp_sink  # noqa: E402
 
@@ -58,7 +59,7 @@ POSTFIX = {THREADS: 3_000, SOURCE: 8_000, PROVIDER: 9_600, PRODUCT: 9_600}
 #: The same for CI, a few rows of them.
 SHORT_CHEAP = {STANDARD: 100, ASYNCIO: 300, THREADS: 300, SOURCE: 2_000, PROVIDER: 2_000, PRODUCT: 3_000}
 SHORT_LATE = {THREADS: 160, PRODUCT: 800}
-SHORT_POSTFIX = {SOURCE: 800, PRODUCT: 800}
+SHORT_POSTFIX = {THREADS: 160, SOURCE: 800}
 
 
 def _product(**delivery: object) -> Way:
@@ -132,7 +133,8 @@ def main(arguments: list[str]) -> int:
         if options.short
         else ({**CHEAP, PRODUCT: options.people}, LATE, POSTFIX)
     )
-    size = int(run([sys.executable, "-m", "benchmarks.rivals.smtp", "size", "0", "0"], folder=ROOT).output)
+    _, message = next(ready(1))
+    size = len(message)
     known = ways(size)
     with running("smtp") as sink:
         cheap = measure(counts[0], known, sink)

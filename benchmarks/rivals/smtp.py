@@ -1,9 +1,9 @@
 """Sends N messages of the sample issue to an SMTP server on loopback in one way, and prints what that took.
 
-    python -m benchmarks.rivals.smtp WAY PORT N     WAY: email-message, aiosmtplib, threads, provider, size
+    python -m benchmarks.rivals.smtp WAY PORT N     WAY: email-message, aiosmtplib, threads, provider
 
 The clock runs while the messages are on their way: the issue is rendered, modules are imported, and what is called
-ready is made before. `size` sends nothing and prints the octets of a message.
+ready is made before.
 """
 
 from __future__ import annotations
@@ -156,9 +156,6 @@ WAYS = {
 
 def main(arguments: list[str]) -> int:
     way, port, count = arguments[0], int(arguments[1]), int(arguments[2])
-    if way == "size":
-        print(len(next(ready(1))[1]))
-        return 0
     send = WAYS[way](port, count)
     cpu, start = time.process_time(), time.perf_counter()
     send()
