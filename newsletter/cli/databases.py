@@ -1,4 +1,4 @@
-"""`db upgrade` and `db backup`."""
+"""`db upgrade`, `db backup` and `db copy`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from newsletter.cli.console import count
 from newsletter.cli.context import globals_of
 from newsletter.cli.options import JsonOption
 from newsletter.errors import shown
@@ -65,3 +66,56 @@ def back_up(
     size = written.stat().st_size
     options.console.say(f"{shown(written)} ({size:,} bytes)")
     options.console.data({"file": str(written), "bytes": size})
+
+
+@app.command("copy")
+def copy_all(
+    context: typer.Context,
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO_URL",
+            help="The database to copy to, empty, as [database] url would name it.",
+            show_default=False,
+        ),
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Copy everything into another, empty database, such as from SQLite to PostgreSQL, and compare every row.
+
+    All of it is kept there, or nothing. The database of config.toml is only read, and stays the one that is used until
+    config.toml names the other. Stop `newsletter run` and `newsletter web` first.
+
+    \b
+    Examples:
+      newsletter db copy postgresql+psycopg://newsletter@db.example.com/newsletter
+      PGPASSWORD=… newsletter db copy postgresql+psycopg://newsletter@/newsletter --json
+    """
+    options = globals_of(context, json=json)
+    from newsletter import wiring  # see upgrade
+
+    loaded = options.settings()
+    with options.console.progress("copying and comparing") as on_progress:
+        moved = wiring.copy_database(loaded, url, on_progress)
+    copied = moved.copied
+    width = max(len(one.name) for one in copied.tables)
+    options.console.say(f"{'table':<{width}}  {'rows':>13}  {'written':>9}  {'compared':>9}")
+    for one in copied.tables:
+        if one.rows:
+            times = f"{one.writing:>7.1f} s  {one.comparing:>7.1f} s"
+            options.console.say(f"{one.name:<{width}}  {one.rows:>13,}  {times}")
+    empty = sum(not one.rows for one in copied.tables)
+    options.console.say(
+        f"{count(copied.rows, 'row')} copied to {copied.target} and found alike; {empty} tables are empty."
+    )
+    options.console.say()
+    for number, step in enumerate(moved.next_steps, 1):
+        options.console.say(f"{number}. {step}")
+    options.console.data(
+        {
+            "target": copied.target,
+            "rows": copied.rows,
+            "tables": {one.name: one.rows for one in copied.tables},
+            "next": list(moved.next_steps),
+        }
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from newsletter.wiring.databases import backup_database, upgrade_database
+from newsletter.wiring.databases import backup_database, copy_database, upgrade_database
 from newsletter.wiring.issues import (
     branching_values,
     dry_run_issue,
@@ -26,6 +26,7 @@ __all__ = [
     "audience_store",
     "backup_database",
     "branching_values",
+    "copy_database",
     "database",
     "dry_run_issue",
     "dry_run_provider",
