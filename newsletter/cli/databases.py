@@ -1,7 +1,10 @@
-"""`db upgrade`, `db backup` and `db copy`."""
+"""`db upgrade`, `db backup`, `db copy` and `db prune`."""
 
 from __future__ import annotations
 
+import datetime as dt
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -119,3 +122,49 @@ def copy_all(
             "next": list(moved.next_steps),
         }
     )
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many runs would lose what.")] = False,
+    vacuum: Annotated[
+        bool,
+        typer.Option("--vacuum", help="Then make SQLite's file smaller; whoever writes meanwhile waits."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Remove what [retention] keeps no longer, as the daemon does once a day. A run that sends is not held up.
+
+    Of a run that is over its calls and words go first, later who its recipients were; its sums stay. A run that is not
+    over, or has unknown outcomes, stays whole.
+
+    \b
+    Examples:
+      newsletter db prune --dry-run
+      newsletter db prune --vacuum
+    """
+    options = globals_of(context, json=json)
+    from newsletter import wiring  # see upgrade
+
+    loaded, now = options.settings(), dt.datetime.now(dt.UTC)
+    if dry_run:
+        runs, forgotten = wiring.prunable(loaded, now=now)
+        options.console.say(f"{count(runs, 'run')} would lose something, {forgotten:,} of them who got them.")
+        options.console.data({"runs": runs, "recipients_of_runs": forgotten})
+        return
+    done = wiring.prune_database(loaded, now=now, stop=_breath)
+    options.console.say(
+        f"runs {done.runs:,} · recipients {done.recipients:,} · attempts {done.attempts:,} · words {done.notes:,} · "
+        f"events {done.events:,} · clicks and opens {done.hits:,}"
+    )
+    smaller = wiring.give_room_back(loaded) if vacuum else False
+    if vacuum and not smaller:
+        options.console.note("The file is as large as before: another process uses it, or the disk is too full.")
+    options.console.data(asdict(done) | {"vacuum": smaller})
+
+
+def _breath() -> bool:
+    """Lets others write between two transactions, and never ends by itself; Ctrl-C does."""
+    time.sleep(0.02)
+    return False

@@ -23,6 +23,13 @@ _OF_LONG_ROWS = {"published_issue": 20, "batch": 200, "attempt": 1_000}
 #: Bits of the whole numbers that PostgreSQL keeps in a column, by its type; those of a kind before the kind itself.
 _BITS = {sa.SmallInteger: 15, sa.BigInteger: 63, sa.Integer: 31}
 
+#: By a column's type: what its values are, and what others are called.
+_KINDS: tuple[tuple[type[Any], Any, str], ...] = (
+    (sa.Text, str, "no text"),
+    (sa.Integer, int, "no whole number"),
+    (sa.Float, int | float, "no number"),
+    (sa.LargeBinary, bytes, "not bytes"),
+)
 _CORRECT = "Correct it in the database from before; nothing was copied."
 
 Row = tuple[Any, ...]
@@ -186,15 +193,14 @@ def _not_kept(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], e
 def _fault(column: sa.Column[Any], value: object) -> str:
     """Why PostgreSQL keeps no such value; '' where it does."""
     kind = column.type
+    wanted, words = next((types, words) for one, types, words in _KINDS if isinstance(kind, one))
     if value is None:
         return ""
-    if isinstance(kind, sa.Text):
-        if not isinstance(value, str):
-            return "is no text"
-        return "holds a NUL character" if "\0" in value else ""
-    if isinstance(kind, sa.Integer):
-        if not isinstance(value, int):
-            return "is no whole number"
+    if not isinstance(value, wanted):
+        return f"is {words}"
+    if isinstance(value, str) and "\0" in value:
+        return "holds a NUL character"
+    if isinstance(kind, sa.Integer) and isinstance(value, int):
         bits = next(bits for one, bits in _BITS.items() if isinstance(kind, one))
         return "" if -(1 << bits) <= value < 1 << bits else "is too large a number"
-    return "" if isinstance(value, bytes) else "is not bytes"
+    return ""

@@ -21,6 +21,7 @@ from newsletter.wiring.parts import (
     template_roots,
     tracking_store,
 )
+from newsletter.wiring.pruning import give_room_back, prunable, prune_database
 
 __all__ = [
     "audience_store",
@@ -30,9 +31,12 @@ __all__ = [
     "database",
     "dry_run_issue",
     "dry_run_provider",
+    "give_room_back",
     "ledger",
     "one_mail",
     "prepared",
+    "prunable",
+    "prune_database",
     "request",
     "settings",
     "signing_keys",

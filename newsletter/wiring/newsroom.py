@@ -6,7 +6,7 @@ import datetime as dt
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
@@ -42,6 +42,7 @@ from newsletter.settings.pick import pick_newsletter
 from newsletter.wiring.issues import branching_values, synced_audience
 from newsletter.wiring.mail_providers import limiter, mail_provider
 from newsletter.wiring.parts import audience_store, ledger, signing_keys, template_roots
+from newsletter.wiring.pruning import prune_database
 from newsletter.wiring.sending import LiveSend, Say, Watchers, now_there
 
 #: Seconds for which an issue file must not have changed before it is sent: somebody may be saving it.
@@ -167,6 +168,11 @@ class _SettingsNewsroom:
     def sync(self) -> None:
         """See `Newsroom`."""
         sync_subscribers(self.people, self.loaded, now=dt.datetime.now(dt.UTC), write_rejects=False)
+
+    def prune(self, stop: Callable[[], bool]) -> Mapping[str, int]:
+        """See `Newsroom`."""
+        removed = asdict(prune_database(self.loaded, now=dt.datetime.now(dt.UTC), stop=stop))
+        return {what: number for what, number in removed.items() if number}
 
     def _there(self, name: RunName) -> RunRecord:
         run = self.run(name)

@@ -86,6 +86,8 @@ def _value(column: sa.Column[Any], number: int) -> object:
         return f"{TEXTS[2 + number % 2]} {number}" if single else TEXTS[(number + len(column.name)) % len(TEXTS)]
     if isinstance(column.type, sa.LargeBinary):
         return BLOBS[1] + bytes([number]) if single else BLOBS[(number + len(column.name)) % len(BLOBS)]
+    if isinstance(column.type, sa.Float):
+        return (0.1, -1e-300, 1_767_767_400.123456)[number]
     return NUMBERS[number] if single else (-1, 0, 2**15 - 1)[number]
 
 
