@@ -22,7 +22,10 @@ from newsletter.store.state_bytes import count_bytes, states_of
 from newsletter.store.tables import attempt, batch, delivery_note, run, run_count, run_window
 
 #: Rows of one transaction. Whoever writes meanwhile waits for so many at most.
-_ROWS = 500
+_ROWS = 1_000
+#: How many of what a transaction removed, and whether there may be more.
+_Step = tuple[Counter[str], bool]
+_NOTHING: _Step = Counter(), False
 _UNSETTLED = frozenset({*CLAIMABLE, DeliveryState.IN_FLIGHT, DeliveryState.UNKNOWN})
 
 
@@ -48,7 +51,7 @@ def prune_runs(
     """
     found: Counter[str] = Counter()
     for run_id, forget in _candidates(engine, runs_before, max(runs_before, attempts_before)):
-        steps: list[Callable[[sa.Connection, int], Counter[str]]] = [_drop_attempts, _drop_notes]
+        steps: list[Callable[[sa.Connection, int], _Step]] = [_drop_attempts, _drop_notes]
         if forget:
             steps.append(_drop_batches)
         for step in steps:
@@ -56,10 +59,10 @@ def prune_runs(
                 if stop():
                     return PrunedRuns(**found)
                 with writing(engine) as connection:
-                    done = step(connection, run_id) if _may_lose(connection, run_id) else Counter()
-                if not done:
-                    break
+                    done, more = step(connection, run_id) if _may_lose(connection, run_id) else _NOTHING
                 found += done
+                if not more:
+                    break
     return PrunedRuns(**found)
 
 
@@ -97,17 +100,17 @@ def _may_lose(connection: sa.Connection, run_id: int) -> bool:
     return row.state in OVER and row.sender_id is None
 
 
-def _drop_batches(connection: sa.Connection, run_id: int) -> Counter[str]:
+def _drop_batches(connection: sa.Connection, run_id: int) -> _Step:
     """Some batches become sums; with the last the run's windows go."""
     wanted = sa.select(batch.c.number, batch.c.states, batch.c.size).where(batch.c.run_id == run_id)
     rows = connection.execute(wanted.order_by(batch.c.number).limit(_ROWS)).all()
     if not rows:
-        return Counter()
+        return _NOTHING
     counts: Counter[int] = Counter()
     for row in rows:
         counts.update(count_bytes(row.states, row.size))
     if _UNSETTLED & states_of(counts).keys():  # opened again, and not over any more, or damaged
-        return Counter()
+        return _NOTHING
     connection.execute(sa.delete(batch).where(batch.c.run_id == run_id, batch.c.number <= rows[-1].number))
     kept = dict(
         connection.execute(sa.select(run_count.c.byte, run_count.c.count).where(run_count.c.run_id == run_id)).all()
@@ -121,25 +124,25 @@ def _drop_batches(connection: sa.Connection, run_id: int) -> Counter[str]:
     last = len(rows) < _ROWS
     if last:
         connection.execute(sa.delete(run_window).where(run_window.c.run_id == run_id))
-    return Counter(batches=len(rows), recipients=sum(row.size for row in rows), runs=int(last))
+    return Counter(batches=len(rows), recipients=sum(row.size for row in rows), runs=int(last)), not last
 
 
-def _drop_attempts(connection: sa.Connection, run_id: int) -> Counter[str]:
+def _drop_attempts(connection: sa.Connection, run_id: int) -> _Step:
     return _drop(connection, attempt, attempt.c.batch, run_id, "attempts")
 
 
-def _drop_notes(connection: sa.Connection, run_id: int) -> Counter[str]:
+def _drop_notes(connection: sa.Connection, run_id: int) -> _Step:
     return _drop(connection, delivery_note, delivery_note.c.subscriber_id, run_id, "notes")
 
 
-def _drop(connection: sa.Connection, table: sa.Table, column: sa.Column[int], run_id: int, what: str) -> Counter[str]:
+def _drop(connection: sa.Connection, table: sa.Table, column: sa.Column[int], run_id: int, what: str) -> _Step:
     """Some rows of the run, in the order of `column`."""
     mine = table.c.run_id == run_id
     numbers = connection.scalars(sa.select(column).where(mine).order_by(column).limit(_ROWS)).all()
     if not numbers:
-        return Counter()
+        return _NOTHING
     gone = connection.execute(sa.delete(table).where(mine, column <= numbers[-1]))
-    return Counter({what: gone.rowcount})
+    return Counter({what: gone.rowcount}), len(numbers) == _ROWS
 
 
 _OVER = (run.c.state.in_(sorted(OVER)), run.c.sender_id.is_(None), run.c.ended_at.is_not(None))

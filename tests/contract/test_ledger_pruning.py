@@ -167,7 +167,7 @@ def test_it_may_end_anywhere_and_every_sum_holds_meanwhile(
     before, found, parts = sent(ledger, run_id), PrunedRuns(), 0
     while True:
         asked = itertools.count()
-        done = prune(database, stop=lambda asked=asked: next(asked) > 3)  # type: ignore[misc]
+        done = prune(database, stop=lambda asked=asked: next(asked) > 2)  # type: ignore[misc]
         if done == PrunedRuns():
             break
         parts += 1
@@ -185,7 +185,7 @@ def test_a_run_that_was_opened_again_meanwhile_keeps_the_rest(
     before, asked = sent(ledger, run_id), itertools.count()
 
     def stop() -> bool:
-        if next(asked) == 12:  # attempts and words are gone, and some of the batches
+        if next(asked) == 10:  # attempts and words are gone, and some of the batches
             assert ledger.retry(run_id, [S.REJECTED], DEADLINE, now=NOW) > 0
         return False
 
