@@ -22,7 +22,7 @@ from newsletter.store.state_bytes import count_bytes, states_of
 from newsletter.store.tables import attempt, batch, delivery_note, run, run_count, run_window
 
 #: Rows of one transaction. Whoever writes meanwhile waits for so many at most.
-_ROWS = 1_000
+_ROWS = 250
 #: How many of what a transaction removed, and whether there may be more.
 _Step = tuple[Counter[str], bool]
 _NOTHING: _Step = Counter(), False
@@ -103,7 +103,8 @@ def _may_lose(connection: sa.Connection, run_id: int) -> bool:
 def _drop_batches(connection: sa.Connection, run_id: int) -> _Step:
     """Some batches become sums; with the last the run's windows go."""
     wanted = sa.select(batch.c.number, batch.c.states, batch.c.size).where(batch.c.run_id == run_id)
-    rows = connection.execute(wanted.order_by(batch.c.number).limit(_ROWS)).all()
+    found = connection.execute(wanted.order_by(batch.c.number).limit(_ROWS + 1)).all()
+    rows, last = found[:_ROWS], len(found) <= _ROWS
     if not rows:
         return _NOTHING
     counts: Counter[int] = Counter()
@@ -121,7 +122,6 @@ def _drop_batches(connection: sa.Connection, run_id: int) -> _Step:
         sa.insert(run_count),
         [{"run_id": run_id, "byte": byte, "count": number} for byte, number in sorted(counts.items())],
     )
-    last = len(rows) < _ROWS
     if last:
         connection.execute(sa.delete(run_window).where(run_window.c.run_id == run_id))
     return Counter(batches=len(rows), recipients=sum(row.size for row in rows), runs=int(last)), not last

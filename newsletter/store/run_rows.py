@@ -16,6 +16,8 @@ from newsletter.delivery.names import RunName
 from newsletter.delivery.states import CLAIMABLE, OVER, RunState, settled_state
 from newsletter.errors import UsageError
 from newsletter.store.person_rows import moment, seconds
+from newsletter.store.run_signals import tell_change
+from newsletter.store.shared_pace import forget_tally
 from newsletter.store.state_bytes import count_bytes, marks_of, states_of
 from newsletter.store.tables import batch, run, run_count
 
@@ -105,8 +107,12 @@ def share_run(connection: sa.Connection, run_id: int) -> RunRow:
 
 
 def change_run(connection: sa.Connection, run_id: int, **values: object) -> RunRow:
-    """Writes these columns, and returns the run as it is then."""
+    """Writes these columns, and returns the run as it is then. Whoever sends it hears that its state changed."""
     connection.execute(sa.update(run).where(run.c.id == run_id).values(**values))
+    if "state" in values:
+        tell_change(connection, run_id)
+        if values["state"] == RunState.SENDING:
+            forget_tally(connection, run_id)
     return connection.execute(_ONE, {"of_run": run_id}).one()
 
 

@@ -40,7 +40,8 @@ from newsletter.settings.loaded import Loaded
 from newsletter.settings.model import Schedule
 from newsletter.settings.pick import pick_newsletter
 from newsletter.wiring.issues import branching_values, synced_audience
-from newsletter.wiring.mail_providers import limiter, mail_provider
+from newsletter.wiring.mail_providers import mail_provider
+from newsletter.wiring.pacing import pacing
 from newsletter.wiring.parts import audience_store, ledger, signing_keys, template_roots
 from newsletter.wiring.pruning import prune_database
 from newsletter.wiring.sending import LiveSend, Say, Watchers, now_there
@@ -128,7 +129,7 @@ class _SettingsNewsroom:
         last_test = refuse_issue(ready, self.runs, now_there(request))
         live = self._live(request, ready)
         try:
-            rate = limiter(self.loaded, live.provider.name).rate
+            rate = pacing(self.loaded, live.provider.name).rate
             with synced_audience(request, ready.issue, self.say, self.people) as audience:
                 to_send = ready_to_send(ready, audience, last_test, rate, now_there(request), slot.deadline)
             _refuse_changed(request, fingerprint)
