@@ -44,7 +44,7 @@ class SqlPaceRecords:
                 row = connection.execute(_REFILL, self._values(domain, bucket, 0.0)).one()
                 taken = max(0, min(count, int(row.had + _ROUNDING)))
                 if taken:
-                    connection.execute(_TAKE, {"account": self._account, "domain": domain, "taken": taken})
+                    connection.execute(_TAKE, {"of_account": self._account, "of_domain": domain, "taken": taken})
                 found[domain] = taken, max(0.0, (1 - (row.had - taken)) / bucket.rate)
         return found
 
@@ -109,7 +109,7 @@ _RESERVE_AT_ONCE = sa.text(
 _REFILL = _RESERVE
 _TAKE = (
     sa.update(pace)
-    .where(pace.c.account == sa.bindparam("account"), pace.c.domain == sa.bindparam("domain"))
+    .where(pace.c.account == sa.bindparam("of_account"), pace.c.domain == sa.bindparam("of_domain"))
     .values(tokens=pace.c.tokens - sa.bindparam("taken"))
 )
 _HOLD = sa.text(
