@@ -29,8 +29,9 @@ _SLICE, _FULL = 0.25, 0.5
 _LOOK_EVERY = 1.0
 #: Seconds until the database is tried again, where it is away.
 _TRY_AGAIN = 0.5
-#: A slice grows where the last one was fetched less than this ago, so that fetches get no denser. Seconds.
-_DENSE = 0.1
+#: A slice grows where the last one was fetched less than this ago, so that fetches get no denser; and shrinks where it
+#: was fetched longer ago than that. Seconds.
+_DENSE, _SPARSE = 0.1, 0.4
 #: How soon somebody who waits notices that it is their turn. Seconds.
 _LOOK_AT_TURN = 0.02
 _SHORTEST_WAIT = 0.001
@@ -214,9 +215,14 @@ class SharedLimiter:
         assert self._bucket is not None
         assert self._slices is not None
         before = self._clock.monotonic()
-        dense = before - self._fetched_at < _DENSE and not self._slices.wasted
-        self._size = min(2 * self._size, self._bucket.rate * _SLICE) if dense else 0.0
-        size = self._size = max(float(count), self._size)
+        since = before - self._fetched_at
+        if self._slices.wasted:
+            self._size = 0.0
+        elif since < _DENSE:
+            self._size *= 2
+        elif since > _SPARSE:
+            self._size /= 2
+        size = self._size = max(float(count), min(self._size, self._bucket.rate * _SLICE))
         self._fetched_at, self._slices.wasted = before, False
         if at_once:
             got = self._records.reserve_at_once(self._bucket, size)
