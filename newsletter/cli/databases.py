@@ -156,7 +156,7 @@ def prune(
     done = wiring.prune_database(loaded, now=now, stop=_breath)
     options.console.say(
         f"runs {done.runs:,} · recipients {done.recipients:,} · attempts {done.attempts:,} · words {done.notes:,} · "
-        f"events {done.events:,} · clicks and opens {done.hits:,}"
+        f"events {done.events:,} · clicks and opens {done.hits:,} · bytes of the journal {done.journal_bytes:,}"
     )
     smaller = wiring.give_room_back(loaded) if vacuum else False
     if vacuum and not smaller:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from newsletter.settings.loaded import Loaded
-from newsletter.wiring.parts import database
+from newsletter.wiring.parts import beside_database, database
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
     """How many were removed: runs whose recipients were the last that was kept of them, those recipients, the rows of
-    batches, attempts, words on single recipients, events, and clicks and opens of single people."""
+    batches, attempts, words on single recipients, events, clicks and opens of single people, and bytes of the journal
+    (`newsletter.store.journal_folding`: of runs whose calls are gone, only who was claimed stays)."""
 
     runs: int
     recipients: int
@@ -22,6 +23,7 @@ class Pruned:
     notes: int
     events: int
     hits: int
+    journal_bytes: int
 
 
 def prune_database(loaded: Loaded, *, now: dt.datetime, stop: Callable[[], bool]) -> Pruned:
@@ -30,6 +32,7 @@ def prune_database(loaded: Loaded, *, now: dt.datetime, stop: Callable[[], bool]
     Raises what `newsletter.store.failures` says, and GuardRefused where `newsletter db upgrade` is needed.
     """
     from newsletter.store.events import SqlEvents  # see parts.database
+    from newsletter.store.journal_folding import fold_journal
     from newsletter.store.pruning import prune_runs
     from newsletter.store.tracking import SqlTracking
     from newsletter.store.upgrade import ensure_current
@@ -40,7 +43,9 @@ def prune_database(loaded: Loaded, *, now: dt.datetime, stop: Callable[[], bool]
     events = _all(lambda: inbox.prune(before=now - keep.events, limit=_ROWS), stop)
     hits = _all(lambda: tracking.prune(before=now - keep.events, limit=_ROWS), stop)
     runs = prune_runs(engine, runs_before=now - keep.runs, attempts_before=now - keep.attempts, stop=stop)
-    return Pruned(**asdict(runs), events=events, hits=hits)
+    journal = beside_database(loaded, engine) / "journal.ndjson"
+    saved = 0 if stop() else fold_journal(journal, before=now - keep.attempts)
+    return Pruned(**asdict(runs), events=events, hits=hits, journal_bytes=saved)
 
 
 def prunable(loaded: Loaded, *, now: dt.datetime) -> tuple[int, int]:
