@@ -118,12 +118,10 @@ class Journal:
             os.close(file)  # it was made shorter while we waited: what has its name is another file
 
     def _is_there(self, file: int) -> bool:
-        held = os.fstat(file)
         try:
-            named = self.path.stat()
+            return os.path.samestat(os.fstat(file), self.path.stat())
         except FileNotFoundError:
             return False
-        return (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)
 
     def entries(self, run: str) -> Iterator[Entry]:
         """The lines of the run of this name. Raises OutputError (file:line) where any line cannot be read.

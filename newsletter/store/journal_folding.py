@@ -71,59 +71,68 @@ def fold_journal(path: Path, *, before: dt.datetime) -> int:
     then nothing was changed.
     """
     try:
-        size, which = _end(path)
+        old = path.open("rb")
     except FileNotFoundError:
         return 0
     except OSError as error:
         raise _failed(path, error) from None
-    over = {
-        run: seen.bytes
-        for run, seen in _look(path, size).items()
-        if seen.bytes and seen.event is Event.ENDED and seen.at < before
-    }
-    if not over or sum(over.values()) < max(_LEAST, _WORTH * size):
-        return 0
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-        try:
-            with os.fdopen(handle, "wb") as file:
-                _write(path, size, set(over), file)
-                file.flush()
-                os.fsync(file.fileno())
-                return _take_place(path, size, which, Path(name), file)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        # open until the end: no other file can be taken for it meanwhile, whatever numbers the system gives
+        with old:
+            return _fold(path, old, before)
     except OSError as error:
         raise _failed(path, error) from None
 
 
-def _end(path: Path) -> tuple[int, int]:
-    """How much of the file is whole lines, for good: lines are only added. And which file it is."""
-    with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        size, which = file.seek(0, os.SEEK_END), os.fstat(file.fileno()).st_ino
+def _fold(path: Path, old: IO[bytes], before: dt.datetime) -> int:
+    size = _end(old)
+    over = {
+        run: seen.bytes
+        for run, seen in _look(path, old, size).items()
+        if seen.bytes and seen.event is Event.ENDED and seen.at < before
+    }
+    if not over or sum(over.values()) < max(_LEAST, _WORTH * size):
+        return 0
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            _write(path, old, size, set(over), file)
+            file.flush()
+            os.fsync(file.fileno())
+            return _take_place(path, old, size, Path(name), file)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _end(old: IO[bytes]) -> int:
+    """How much of the file is whole lines, for good: lines are only added."""
+    fcntl.flock(old, fcntl.LOCK_SH)
+    try:
+        size = old.seek(0, os.SEEK_END)
         while size:
             start = max(0, size - _COPY)
-            file.seek(start)
-            found = file.read(size - start).rfind(b"\n")
+            old.seek(start)
+            found = old.read(size - start).rfind(b"\n")
             if found >= 0:
-                return start + found + 1, which
+                return start + found + 1
             size = start
-    return 0, which
+    finally:
+        fcntl.flock(old, fcntl.LOCK_UN)
+    return 0
 
 
-def _lines(path: Path, size: int) -> Iterator[tuple[bytes, Entry, bool]]:
+def _lines(path: Path, old: IO[bytes], size: int) -> Iterator[tuple[bytes, Entry, bool]]:
     """(line, what it says, whether it was folded before) of the first `size` bytes."""
-    with path.open("rb") as file:
-        for number, line in enumerate(_until(file, size), 1):
-            entry = parsed(line)
-            if entry is None:
-                raise OutputError(
-                    "this line of the journal cannot be read; it says what was sent already",
-                    place=Place(path, number),
-                    hint="Put the file back from a copy. Where there is none: see which run it is about; take it out.",
-                )
-            yield line, entry, _is_folded(line)
+    old.seek(0)
+    for number, line in enumerate(_until(old, size), 1):
+        entry = parsed(line)
+        if entry is None:
+            raise OutputError(
+                "this line of the journal cannot be read; it says what was sent already",
+                place=Place(path, number),
+                hint="Put the file back from a copy. Where there is none: see which run it is about, and take it out.",
+            )
+        yield line, entry, _is_folded(line)
 
 
 def _until(file: IO[bytes], size: int) -> Iterator[bytes]:
@@ -132,9 +141,9 @@ def _until(file: IO[bytes], size: int) -> Iterator[bytes]:
         yield line
 
 
-def _look(path: Path, size: int) -> dict[_Run, _Seen]:
+def _look(path: Path, old: IO[bytes], size: int) -> dict[_Run, _Seen]:
     runs: dict[_Run, _Seen] = {}
-    for line, entry, folded in _lines(path, size):
+    for line, entry, folded in _lines(path, old, size):
         seen = runs.setdefault((entry.run, entry.uid), _Seen())
         seen.at = max(seen.at, entry.at)
         if entry.event is not Event.CLAIMED:
@@ -144,11 +153,11 @@ def _look(path: Path, size: int) -> dict[_Run, _Seen]:
     return runs
 
 
-def _write(path: Path, size: int, over: set[_Run], file: IO[bytes]) -> None:
+def _write(path: Path, old: IO[bytes], size: int, over: set[_Run], file: IO[bytes]) -> None:
     """The lines as they are to be. What is gathered of a run is written at its end, so that it is not all at once in
     memory; and at the end of the file, should claims follow that."""
     gathered: dict[_Run, _Claims] = {}
-    for line, entry, _ in _lines(path, size):
+    for line, entry, _ in _lines(path, old, size):
         run = entry.run, entry.uid
         if run not in over or entry.event is not Event.CLAIMED:
             if run in over and entry.event is Event.ENDED and run in gathered:
@@ -174,25 +183,26 @@ def _is_folded(line: bytes) -> bool:
     return line.endswith(b', "folded": true}\n')
 
 
-def _take_place(path: Path, size: int, which: int, new: Path, file: IO[bytes]) -> int:
+def _take_place(path: Path, old: IO[bytes], size: int, new: Path, file: IO[bytes]) -> int:
     """Adds what was appended meanwhile, and gives the new file the old one's name; how much shorter it is."""
-    with path.open("rb") as old:
-        fcntl.flock(old, fcntl.LOCK_EX)  # whoever appends waits, and then sees that the file is another one
-        if not os.fstat(old.fileno()).st_ino == which == path.stat().st_ino:
-            return 0  # another process did it just now
-        old.seek(size)
-        while data := old.read(_COPY):
-            file.write(data)
-        saved = old.tell() - file.tell()
-        file.flush()
-        os.fsync(file.fileno())
-        new.replace(path)
-        with suppress(OSError):
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+    fcntl.flock(old, fcntl.LOCK_EX)  # whoever appends waits, and then sees that the file is another one
+    if not os.path.samestat(os.fstat(old.fileno()), path.stat()):
+        return 0  # another process did it just now
+    end = size
+    # not out of a buffer: a torn line that stood there may have been cut off and written over
+    while data := os.pread(old.fileno(), _COPY, end):
+        file.write(data)
+        end += len(data)
+    saved = end - file.tell()
+    file.flush()
+    os.fsync(file.fileno())
+    new.replace(path)
+    with suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     return saved
 
 
