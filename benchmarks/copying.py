@@ -51,7 +51,7 @@ def shown(what: str, done: Copied, seconds: float) -> None:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Times `db copy`.")
     parser.add_argument("--short", action="store_true", help="20,000 people, to see that it runs")
-    parser.add_argument("--people", type=int, default=1_000_000, help="how many may be mailed")
+    parser.add_argument("--people", type=int, default=200_000, help="how many may be mailed")
     options = parser.parse_args(arguments)
     members = 20_000 if options.short else options.people
     # see freezing.py

@@ -214,8 +214,8 @@ def measure(engine: sa.Engine, folder: Path, runs: int, people: int) -> Figures:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Measures a ledger that has grown for a year.")
     parser.add_argument("--short", action="store_true", help="40 runs of 10,000, to see that it runs")
-    parser.add_argument("--runs", type=int, default=365)
-    parser.add_argument("--people", type=int, default=1_000_000, help="recipients of each")
+    parser.add_argument("--runs", type=int, default=60, help="365 are a year")
+    parser.add_argument("--people", type=int, default=100_000, help="recipients of each")
     parser.add_argument("--only", choices=("SQLite", "PostgreSQL"))
     options = parser.parse_args(arguments)
     runs, people = (40, 10_000) if options.short else (options.runs, options.people)
