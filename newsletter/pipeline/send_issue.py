@@ -13,7 +13,7 @@ from newsletter.delivery import guards
 from newsletter.delivery.clock import Clock, SystemClock
 from newsletter.delivery.ledger import Ledger, RunLost, RunPlan, Window
 from newsletter.delivery.observing import Observer
-from newsletter.delivery.pacing import Limiter
+from newsletter.delivery.pacing import Pacing
 from newsletter.delivery.provider import MailProvider
 from newsletter.delivery.send import SendTerms, send_run
 from newsletter.errors import GuardRefused, NewsletterError, TemporaryError
@@ -36,7 +36,7 @@ class SendTools:
 
     ledger: Ledger
     provider: MailProvider
-    limiter: Limiter
+    limiter: Pacing
     secrets: Sequence[str]
     stop: threading.Event = field(default_factory=threading.Event)
     observers: Sequence[Observer] = ()

@@ -16,8 +16,10 @@ from newsletter.delivery.names import RunName
 from newsletter.delivery.states import CLAIMABLE, OVER, RunState, settled_state
 from newsletter.errors import UsageError
 from newsletter.store.person_rows import moment, seconds
+from newsletter.store.run_signals import tell_change
+from newsletter.store.shared_pace import forget_tally
 from newsletter.store.state_bytes import count_bytes, marks_of, states_of
-from newsletter.store.tables import batch, run
+from newsletter.store.tables import batch, run, run_count
 
 RunRow = sa.Row[Any]
 
@@ -105,16 +107,22 @@ def share_run(connection: sa.Connection, run_id: int) -> RunRow:
 
 
 def change_run(connection: sa.Connection, run_id: int, **values: object) -> RunRow:
-    """Writes these columns, and returns the run as it is then."""
+    """Writes these columns, and returns the run as it is then. Whoever sends it hears that its state changed."""
     connection.execute(sa.update(run).where(run.c.id == run_id).values(**values))
+    if "state" in values:
+        tell_change(connection, run_id)
+        if values["state"] == RunState.SENDING:
+            forget_tally(connection, run_id)
     return connection.execute(_ONE, {"of_run": run_id}).one()
 
 
 def count_members(connection: sa.Connection, run_id: int) -> Counter[int]:
-    """How many members have each byte of state and marks."""
+    """How many members have each byte of state and marks, those included whose batches were pruned."""
     counts: Counter[int] = Counter()
     for states, size in connection.execute(_STATES, {"of_run": run_id}):
         counts.update(count_bytes(states, size))
+    for byte, number in connection.execute(_FORGOTTEN, {"of_run": run_id}):
+        counts[byte] += number
     return counts
 
 
@@ -154,4 +162,5 @@ _NAMED = sa.select(run).where(
 )
 _HELD = _ONE.with_for_update()
 _SHARED = _ONE.with_for_update(read=True)
+_FORGOTTEN = sa.select(run_count.c.byte, run_count.c.count).where(run_count.c.run_id == sa.bindparam("of_run"))
 _STATES = sa.select(batch.c.states, batch.c.size).where(batch.c.run_id == sa.bindparam("of_run"))

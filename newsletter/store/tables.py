@@ -175,6 +175,40 @@ run_exclusion = sa.Table(
     sa.Column("count", sa.Integer, nullable=False),
 )
 
+run_count = sa.Table(
+    "run_count",
+    metadata,
+    # what became of those members whose batches were taken away because their time was over: how many have each byte
+    sa.Column("run_id", Id, sa.ForeignKey("run.id"), primary_key=True),
+    # of state and marks, see batch.states
+    sa.Column("byte", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("count", sa.Integer, nullable=False),
+)
+
+run_tally = sa.Table(
+    "run_tally",
+    metadata,
+    # what the calls of all workers of a run came to since it was taken up; see newsletter.delivery.breakers
+    sa.Column("run_id", Id, sa.ForeignKey("run.id"), primary_key=True),
+    sa.Column("unknown_in_a_row", sa.Integer, nullable=False),
+    sa.Column("refused", sa.Integer, nullable=False),
+    sa.Column("decided", sa.Integer, nullable=False),
+)
+
+pace = sa.Table(
+    "pace",
+    metadata,
+    # how fast all workers together may use a provider's account; moments are seconds by the database's clock
+    sa.Column("account", sa.Text, primary_key=True),
+    # a recipient domain, '' for all together
+    sa.Column("domain", sa.Text, primary_key=True),
+    # how many messages may go at the moment `at`; less than 0: so many are promised already
+    sa.Column("tokens", sa.Double, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    # no call before then; 0: never held
+    sa.Column("held_until", sa.Double, nullable=False),
+)
+
 batch = sa.Table(
     "batch",
     metadata,

@@ -24,7 +24,8 @@ from newsletter.pipeline.run_report import RunReport, run_called
 from newsletter.pipeline.send_issue import ReadyToSend, SendTools, plan_run, ready_to_send, refuse_issue, send_issue
 from newsletter.pipeline.send_test import SentTest, addresses_typed, send_test
 from newsletter.wiring.issues import branching_values, synced_audience
-from newsletter.wiring.mail_providers import limiter, mail_provider
+from newsletter.wiring.mail_providers import mail_provider
+from newsletter.wiring.pacing import pacing
 from newsletter.wiring.parts import audience_store, ledger, signing_keys, template_roots, tracking_store
 from newsletter.wiring.publishing import Publisher
 
@@ -57,7 +58,7 @@ class LiveSend:
     def ready(self, say: Say) -> ReadyToSend:
         """The audience after the subscriber files were synced, past every guard but the count. Raises GuardRefused."""
         with synced_audience(self.request, self.prepared.issue, say, self.people) as audience:
-            rate = limiter(self.request.loaded, self.provider.name).rate
+            rate = pacing(self.request.loaded, self.provider.name).rate
             return ready_to_send(self.prepared, audience, self.last_test, rate, now_there(self.request))
 
     def send(self, ready: ReadyToSend, watchers: Watchers, *, confirmed: int, limit: int | None) -> RunReport:
@@ -92,7 +93,7 @@ class LiveSend:
         tools = SendTools(
             self.ledger,
             self.provider,
-            limiter(loaded, provider),
+            pacing(loaded, provider),
             self.keys,
             stop=watchers.stop,
             observers=[log, counters, *watchers.observers],

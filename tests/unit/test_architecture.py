@@ -42,7 +42,14 @@ VALUES = {
     "access": ["access.model"],
 }
 #: The Protocols that adapters implement.
-PROTOCOLS = ["audience.store", "delivery.provider", "delivery.ledger", "schedule.records", "events.inbox"]
+PROTOCOLS = [
+    "audience.store",
+    "delivery.provider",
+    "delivery.ledger",
+    "delivery.pace_records",
+    "schedule.records",
+    "events.inbox",
+]
 #: What rendering makes for providers: a letter's MIME segments, encoded once, and how a recipient's values fill them.
 SEGMENTS = ["rendering.mime"]
 #: How single values and header fields are written, for providers that put the message together themselves.
