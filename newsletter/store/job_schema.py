@@ -31,8 +31,9 @@ def refuse_other_schema() -> None:
     """Raises GuardRefused where the Procrastinate that is installed wants other tables than our steps make."""
     wanted = (resources.files("procrastinate") / "sql" / "schema.sql").read_text(encoding="utf-8")
     if _statements(wanted) != _statements(_schema_we_make()):
+        version = metadata.version("procrastinate")
         raise GuardRefused(
-            f"Procrastinate {metadata.version('procrastinate')} needs other tables than this program's `db upgrade` makes",
+            f"Procrastinate {version} needs other tables than this program's `db upgrade` makes",
             hint='Install the one that fits: pip install --upgrade "newsletter[cluster]" "procrastinate>=3.4,<3.11"',
         )
 

@@ -267,7 +267,7 @@ def test_what_the_first_version_held_of_people_is_there_after_delivery_came(
     with reading(empty) as connection:
         assert connection.execute(sa.select(subscriber.c.address, subscriber.c.language)).all() == [("a@b.c", "fr")]
         assert connection.execute(sa.select(membership)).all() == [(1, 1, "pending", 5)]
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "target_metadata": metadata})
+        context = MigrationContext.configure(connection, opts=_COMPARED)
         assert compare_metadata(context, metadata) == []
 
 
