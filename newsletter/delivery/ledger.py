@@ -120,6 +120,11 @@ class RunRecord:
     program: str = ""
     setup: str = ""
 
+    @property
+    def with_workers(self) -> bool:
+        """Whether workers send it, or will: at this moment there may be none."""
+        return self.shared and self.state is RunState.SENDING
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -68,12 +68,14 @@ def send_run(
     observer: Observer,
     jitter: Random | None = None,
     patience: float = PATIENCE,
+    tripped: Callable[[EndedCall], str] | None = None,
 ) -> SendResult:
     """Sends a run until it halts, or `stop` is set: then the calls that are out are finished and written down.
 
     `recipients_of` gives one recipient for each member, in their order; `rendered` the issue for a variant: each is
     asked for once. Both are called by the threads that make calls, `observer` and `ledger` by the calling thread.
-    `patience` is for how many seconds a database may be away.
+    `patience` is for how many seconds a database may be away; `tripped` says after each call why the run must stop
+    (else `Breakers` of its own do).
 
     Raises RunLost where another process took the run over; TemporaryError or OutputError where the ledger could not be
     written for too long; and, after the run was paused, the first error that is no answer of the provider: one of the
@@ -82,7 +84,7 @@ def send_run(
     clerk = Clerk(
         ledger,
         deadline=terms.deadline,
-        tripped=Breakers(terms.failure_rate).tripped,
+        tripped=tripped or Breakers(terms.failure_rate).tripped,
         clock=clock,
         stop=stop,
         observer=observer,
