@@ -54,10 +54,6 @@ _COMMANDS = {
         "working:worker",
         "Send batches of runs that others hand over, until SIGTERM: on as many machines as you like (PostgreSQL).",
     ),
-    "worker": (
-        "working:worker",
-        "Send batches of runs that others hand over, until SIGTERM: on as many machines as you like (PostgreSQL).",
-    ),
     "pause": ("steering:pause", "Stop a run, whoever sends it. Calls that are out are finished; resume goes on."),
     "resume": (
         "steering:resume",
