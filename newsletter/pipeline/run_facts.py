@@ -48,8 +48,9 @@ def setup_of(prepared: Prepared, keys: Sequence[str]) -> str:
 def refuse_other_program(run: RunRecord) -> None:
     """Raises GuardRefused where the run was planned by another version of this program."""
     if run.program != __version__:
+        planner = run.program or "of another version"
         raise GuardRefused(
-            f"{run.name} was planned by newsletter {run.program or 'before 0.6'}, and this worker is {__version__}",
+            f"{run.name} was planned by newsletter {planner}, and this worker is {__version__}",
             hint="Install the same version on every machine. To let this one's go on: newsletter pause "
             f"{run.name}, then newsletter resume {run.name} from a machine that has it.",
         )

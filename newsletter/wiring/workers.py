@@ -11,6 +11,7 @@ from newsletter.audience.store import AudienceStore
 from newsletter.delivery.ledger import Ledger, RunRecord
 from newsletter.delivery.provider import MailProvider
 from newsletter.errors import GuardRefused
+from newsletter.events.tracking import TrackingStore
 from newsletter.issue.find import IssueRef
 from newsletter.logs import RunLog
 from newsletter.metrics import Metrics, RunMetrics
@@ -23,10 +24,12 @@ from newsletter.settings.pick import pick_newsletter
 from newsletter.wiring.cluster import ENGINE, refuse_unfit
 from newsletter.wiring.issues import looked_at
 from newsletter.wiring.mail_providers import limiter, mail_provider
-from newsletter.wiring.parts import audience_store, database, ledger_on, signing_keys, tracking_store
+from newsletter.wiring.parts import audience_store, database, ledger_on, signing_keys
 from newsletter.wiring.publishing import Publisher
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from newsletter.store.ledger import SqlLedger
 
 
@@ -40,6 +43,8 @@ class WorkerParts:
     people: AudienceStore
     keys: Sequence[str]
     metrics: Metrics
+    tracking: TrackingStore
+    engine: Engine
     connection: Mapping[str, Any]
     queue: str
     task: str
@@ -66,8 +71,8 @@ class WorkerParts:
             limiter(self.loaded, provider.name),
             self.keys,
             observers=observers,
-            publish=Publisher(),
-            tracking=tracking_store(self.loaded),
+            publish=Publisher(self.engine),
+            tracking=self.tracking,
         )
         ready = RunAtWork(prepared, tools)
         ready.begin()
@@ -108,6 +113,7 @@ def worker_parts(loaded: Loaded, say: Callable[[str], None], metrics: Metrics) -
 
     from newsletter.store.jobs import QUEUE, TASK  # see wiring.parts.database
     from newsletter.store.ledger import SqlLedger
+    from newsletter.store.tracking import SqlTracking
 
     people = audience_store(loaded, say)  # whose tables are found up to date
     engine = database(loaded)
@@ -118,7 +124,8 @@ def worker_parts(loaded: Loaded, say: Callable[[str], None], metrics: Metrics) -
     def leave(mine: SqlLedger = ledger) -> None:
         mine.leave(now=dt.datetime.now(dt.UTC))
 
-    return WorkerParts(loaded, ledger, people, signing_keys(loaded), metrics, connection, QUEUE, TASK, leave)
+    keys, tracking = signing_keys(loaded), SqlTracking(engine)
+    return WorkerParts(loaded, ledger, people, keys, metrics, tracking, engine, connection, QUEUE, TASK, leave)
 
 
 def most_threads(loaded: Loaded) -> int:

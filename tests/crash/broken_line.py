@@ -124,7 +124,7 @@ def main(server: str) -> None:
         for key, _ in line.ready.select():
             if key.fileobj is listening:
                 line.accept(listening)
-            elif key.fileobj is sys.stdin:
+            elif key.fd == sys.stdin.fileno():
                 word = sys.stdin.readline().strip()
                 if not word:
                     return
