@@ -58,11 +58,11 @@ class SharedBatches:
         """See `Ledger`."""
         self._compare_journal(uid, now)
         sender = self._a_sender(now)
-        kept = False
         try:
             with writing(self._tools.engine) as connection:
                 found = find_uid(connection, uid)
                 if found is None:
+                    self._give_back(sender)
                     return NotTaken("there is no such run")
                 row = share_run(connection, found.id)
                 one, dead = self._free(connection, row, number, now)
@@ -71,12 +71,12 @@ class SharedBatches:
                     one.sender_id, one.due_at = sender.id, None
                     one.save(connection)
                     windows = windows_of(connection, row.id)
-            kept = True
-        finally:
-            if not kept or not isinstance(one, BatchRow):
-                self._give_back(sender)
+        except BaseException:
+            sender.lock.drop()  # the transaction may have been kept: then the batch is a dead worker's
+            raise
         self._tools.senders.clear(dead)
         if isinstance(one, NotTaken):
+            self._give_back(sender)
             if one.again_at is None:
                 end_where_done(self._tools, row.id, now)
             return one

@@ -19,6 +19,8 @@ from newsletter.wiring.workers import WorkerParts
 #: A batch that this worker may not send is there for others so soon; and its own thread takes no other job for so long.
 #: Seconds.
 LEFT_FOR_OTHERS, SITS_OUT = 1.0, 10.0
+#: Runs that are kept ready: of one that another worker ended nobody tells.
+_MOST_RUNS = 8
 #: What passes by itself; everything else a worker refuses a run for is looked at again, as somebody may have mended it.
 _PASSING = (TemporaryError, OutputError)
 
@@ -91,6 +93,8 @@ class Batches:
             found = self._fitness.get(key)
             if found is None or (found.work is None and time.monotonic() >= found.until):
                 found = self._fitness[key] = self._looked_at(run)
+                for oldest in list(self._fitness)[:-_MOST_RUNS]:
+                    del self._fitness[oldest]
         if found.work is None:
             assert found.refusal is not None
             raise found.refusal

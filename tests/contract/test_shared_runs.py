@@ -551,3 +551,26 @@ def test_batches_of_a_run_with_windows_wait_in_the_queue_for_theirs(shared: sa.E
     plan = plan_of(size=2, selection=DAILY, window_of=windows(home=(0, 2), away=(1, 3)))
     ledger.plan(replace(plan, shared=SHARING), now=NOW)
     assert jobs(shared) == [(1, NOW), (2, later(3600))]
+
+
+def test_a_worker_that_does_not_learn_whether_it_was_given_the_batch_gives_it_up(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    """The line breaks as the transaction is kept: its sender must not live on with a batch that it knows nothing of."""
+    run_id, uid = begun(shared, tmp_path, 2)
+    ledger = worker(shared, tmp_path)
+
+    taken(ledger, uid, 1).close(now=NOW)
+    inner = SqlLedger._living_sender
+
+    def broken(self: SqlLedger, connection: sa.Connection, sender: senders.Sender, now: dt.datetime) -> senders.Sender:
+        raise ConnectionError(str(inner(self, connection, sender, now).id))
+
+    ledger._living_sender = broken.__get__(ledger)  # type: ignore[method-assign]
+    with pytest.raises(ConnectionError) as lost:
+        ledger.take_batch(uid, 1, now=NOW)
+    with writing(shared) as connection:  # it was kept after all
+        mine = {"sender": int(str(lost.value))}
+        connection.execute(sa.text("UPDATE batch SET sender_id = :sender, due_at = NULL"), mine)
+    assert send_all(taken(worker(shared, tmp_path), uid, 1)).halt is Halt.DONE
+    assert states(ledger, run_id) == {S.ACCEPTED: 2}
