@@ -25,7 +25,7 @@ from newsletter.store.person_rows import seconds
 from newsletter.store.tables import run, sender
 
 #: How long a lease holds, in seconds, from the moment it is written.
-LEASE = 30
+LEASE = 25
 #: So much before its end no more calls are made: clocks differ, and a call takes its time to begin.
 MARGIN = 10
 #: A lease this old is renewed with the next exchange.
