@@ -79,6 +79,10 @@ def record(row: RunRow, sender: str) -> RunRecord:
         ended_at=None if row.ended_at is None else moment(row.ended_at),
         reason=row.reason,
         sender=sender,
+        shared=bool(row.shared),
+        uid=row.uid,
+        program=row.program,
+        setup=row.setup,
     )
 
 
@@ -101,6 +105,11 @@ def find_run(connection: sa.Connection, name: RunName) -> RunRow | None:
     return connection.execute(_NAMED, which).one_or_none()
 
 
+def find_uid(connection: sa.Connection, uid: str) -> RunRow | None:
+    """The run of this uid."""
+    return connection.execute(sa.select(run).where(run.c.uid == uid)).one_or_none()
+
+
 def share_run(connection: sa.Connection, run_id: int) -> RunRow:
     """The run, whose state and sender stay as they are until this transaction ends; others may share it."""
     return connection.execute(_SHARED, {"of_run": run_id}).one()
@@ -116,13 +125,16 @@ def change_run(connection: sa.Connection, run_id: int, **values: object) -> RunR
     return connection.execute(_ONE, {"of_run": run_id}).one()
 
 
-def count_members(connection: sa.Connection, run_id: int) -> Counter[int]:
-    """How many members have each byte of state and marks, those included whose batches were pruned."""
+def count_members(connection: sa.Connection, run_id: int, number: int | None = None) -> Counter[int]:
+    """How many members have each byte of state and marks, those included whose batches were pruned; `number`: those of
+    this batch."""
     counts: Counter[int] = Counter()
-    for states, size in connection.execute(_STATES, {"of_run": run_id}):
+    wanted = _STATES if number is None else _STATES.where(batch.c.number == number)
+    for states, size in connection.execute(wanted, {"of_run": run_id}):
         counts.update(count_bytes(states, size))
-    for byte, number in connection.execute(_FORGOTTEN, {"of_run": run_id}):
-        counts[byte] += number
+    if number is None:
+        for byte, forgotten in connection.execute(_FORGOTTEN, {"of_run": run_id}):
+            counts[byte] += forgotten
     return counts
 
 

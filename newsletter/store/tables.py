@@ -160,6 +160,13 @@ run = sa.Table(
     sa.Column("ended_at", Moment, nullable=True),
     # the process that has it in hand
     sa.Column("sender_id", Id, sa.ForeignKey("sender.id"), nullable=True),
+    # 1: workers send it, and each batch is in the hands of one of them; then no process has the run
+    sa.Column("shared", sa.Integer, nullable=False, server_default="0"),
+    # of a run that workers send: how many may be claimed yet; NULL: all
+    sa.Column("allowance", sa.Integer, nullable=True),
+    # by what it was planned, which a worker compares with itself: the program's version, a hash of its settings
+    sa.Column("program", sa.Text, nullable=False, server_default=""),
+    sa.Column("setup", sa.Text, nullable=False, server_default=""),
     # the guard against sending twice
     sa.UniqueConstraint("newsletter", "issue_date", "edition"),
     # no number is given twice, also not after a run was withdrawn: who still has the old one must not send the new one

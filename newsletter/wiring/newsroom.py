@@ -39,6 +39,7 @@ from newsletter.schedule.newsroom import Newsroom, PreparedSlot
 from newsletter.settings.loaded import Loaded
 from newsletter.settings.model import Schedule
 from newsletter.settings.pick import pick_newsletter
+from newsletter.wiring.cluster import refuse_unfit
 from newsletter.wiring.issues import branching_values, synced_audience
 from newsletter.wiring.mail_providers import mail_provider
 from newsletter.wiring.pacing import pacing
@@ -189,6 +190,7 @@ class _SettingsNewsroom:
         return prepare(request, template_roots(self.loaded), branching_values(request, self.people))
 
     def _live(self, request: IssueRequest, ready: Prepared) -> LiveSend:
+        refuse_unfit(self.loaded, request.name)
         keys, provider = signing_keys(self.loaded), mail_provider(self.loaded, request.newsletter.delivery.provider)
         return LiveSend(request, ready, self.runs, provider, keys)
 

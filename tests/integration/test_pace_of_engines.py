@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,8 @@ from newsletter.project_files import copy_project
 from newsletter.settings.load import load_settings
 from newsletter.settings.loaded import Loaded
 from newsletter.store.engine import close_all
-from newsletter.store.shared_pace import SqlPaceRecords, SqlTally
-from newsletter.wiring.pacing import Together, pacing, together
+from newsletter.store.shared_pace import SqlPaceRecords
+from newsletter.wiring.pacing import pacing
 
 
 def loaded(folder: Path, url: str = "sqlite:///var/newsletter.db", engine: str = "threads") -> Loaded:
@@ -45,8 +44,6 @@ def on_postgresql(postgres: sa.Engine, tmp_path: Path) -> Loaded:
 def test_with_threads_nothing_is_shared(tmp_path: Path) -> None:
     settings = loaded(tmp_path / "project")
     assert isinstance(pacing(settings, "smtp"), Limiter)
-    with together(settings, settings.settings.newsletters["daily-buzz"], 1) as nothing:
-        assert nothing == Together()
 
 
 def test_with_workers_the_account_of_the_newsletter_is_and_others_are_not(
@@ -59,9 +56,4 @@ def test_with_workers_the_account_of_the_newsletter_is_and_others_are_not(
     assert isinstance(pacing(on_postgresql, "sendgrid"), Limiter)
     assert one.try_take(50)
     SqlPaceRecords(postgres, "smtp").hold(one._bucket, 60)  # type: ignore[arg-type]
-    newsletter = on_postgresql.settings.newsletters["daily-buzz"]
-    with together(on_postgresql, newsletter, 1) as shared:
-        assert isinstance(shared.tally, SqlTally)
-        assert isinstance(shared.changed, threading.Event)
-        assert shared.changed.wait(10)  # when it begins to listen, something may have happened before
     close_all()
