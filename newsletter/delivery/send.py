@@ -16,7 +16,6 @@ from newsletter.delivery.clock import Clock, SystemClock
 from newsletter.delivery.ledger import Balance, Halt, RunLedger, RunRecord, Wish
 from newsletter.delivery.model import Recipient
 from newsletter.delivery.observing import EndedCall, Observer, Unobserved
-from newsletter.delivery.pace_records import TallyRecords
 from newsletter.delivery.pacing import Limiter, Pacing
 from newsletter.delivery.patience import PATIENCE
 from newsletter.delivery.provider import MailProvider
@@ -70,16 +69,16 @@ def send_run(
     observer: Observer,
     jitter: Random | None = None,
     patience: float = PATIENCE,
-    tally: TallyRecords | None = None,
+    tripped: Callable[[EndedCall], str] | None = None,
     changed: threading.Event | None = None,
 ) -> SendResult:
     """Sends a run until it halts, or `stop` is set: then the calls that are out are finished and written down.
 
     `recipients_of` gives one recipient for each member, in their order; `rendered` the issue for a variant: each is
     asked for once. Both are called by the threads that make calls, `observer` and `ledger` by the calling thread.
-    `patience` is for how many seconds a database may be away. Where others send the same run: `tally` counts the calls
-    of all, and `changed` is set by whoever hears that the run was paused or cancelled (the ledger is asked then, and
-    every `clerk.HEED_EVERY` seconds in any case).
+    `patience` is for how many seconds a database may be away; `tripped` says after each call why the run must stop
+    (else `Breakers` of its own do). `changed`, where others send the same run, is set by whoever hears that it was paused
+    or cancelled: the ledger is asked then, and every `clerk.HEED_EVERY` seconds in any case.
 
     Raises RunLost where another process took the run over; TemporaryError or OutputError where the ledger could not be
     written for too long; and, after the run was paused, the first error that is no answer of the provider: one of the
@@ -88,7 +87,7 @@ def send_run(
     clerk = Clerk(
         ledger,
         deadline=terms.deadline,
-        tripped=Breakers(terms.failure_rate, tally).tripped,
+        tripped=tripped or Breakers(terms.failure_rate).tripped,
         clock=clock,
         stop=stop,
         observer=observer,

@@ -121,8 +121,8 @@ def count_members(connection: sa.Connection, run_id: int) -> Counter[int]:
     counts: Counter[int] = Counter()
     for states, size in connection.execute(_STATES, {"of_run": run_id}):
         counts.update(count_bytes(states, size))
-    for byte, number in connection.execute(_FORGOTTEN, {"of_run": run_id}):
-        counts[byte] += number
+    for byte, pruned in connection.execute(_FORGOTTEN, {"of_run": run_id}):
+        counts[byte] += pruned
     return counts
 
 

@@ -22,7 +22,8 @@ ENGINE_OF_MANY = "procrastinate"
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What `send_run` takes where other workers send the same run: `tally` and `changed`; nothing where none does."""
+    """What the senders of one run have in common where there are several, else nothing: the `tally` that its `Breakers`
+    count with, and the event that `send_run` takes as `changed`."""
 
     tally: TallyRecords | None = None
     changed: Event | None = None
