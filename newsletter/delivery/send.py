@@ -77,8 +77,8 @@ def send_run(
     `recipients_of` gives one recipient for each member, in their order; `rendered` the issue for a variant: each is
     asked for once. Both are called by the threads that make calls, `observer` and `ledger` by the calling thread.
     `patience` is for how many seconds a database may be away; `tripped` says after each call why the run must stop
-    (else `Breakers` of its own do). `changed`, where others send the same run, is set by whoever hears that it was paused
-    or cancelled: the ledger is asked then, and every `clerk.HEED_EVERY` seconds in any case.
+    (else `Breakers` of its own do). `changed`, where others send the same run, is set by whoever hears that it was
+    paused or cancelled: the ledger is asked then, and every `clerk.HEED_EVERY` seconds in any case.
 
     Raises RunLost where another process took the run over; TemporaryError or OutputError where the ledger could not be
     written for too long; and, after the run was paused, the first error that is no answer of the provider: one of the
