@@ -574,3 +574,24 @@ def test_a_worker_that_does_not_learn_whether_it_was_given_the_batch_gives_it_up
         connection.execute(sa.text("UPDATE batch SET sender_id = :sender, due_at = NULL"), mine)
     assert send_all(taken(worker(shared, tmp_path), uid, 1)).halt is Halt.DONE
     assert states(ledger, run_id) == {S.ACCEPTED: 2}
+
+
+def test_those_whom_a_worker_thought_dead_did_not_call_for_are_sent_yet_though_the_run_was_held(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    run_id, uid = begun(shared, tmp_path, 2)
+    handle = taken(worker(shared, tmp_path), uid, 1)
+    claim = one_claim(handle)
+    ledger, now = worker(shared, tmp_path), later(LEASE + 1)
+    not_taken(ledger, uid, 1, now)
+    assert run_state(ledger) is RunState.HELD
+    forget_jobs(shared)
+    not_tried = Report(claim, {one.id: Busy("not tried") for one in claim.members}, retry_at=now)
+    with pytest.raises(RunLost):
+        handle.exchange([not_tried], [], now=now)
+    assert run_state(ledger) is RunState.SENDING
+    assert jobs(shared) == [(1, now)]
+    again = taken(ledger, uid, 1, now)
+    assert send_all(again, now=now).halt is Halt.DONE
+    assert again.close(now=now).state is RunState.FINISHED
+    assert states(ledger, run_id) == {S.ACCEPTED: 2}
