@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import threading
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,15 +15,19 @@ from newsletter.cli.context import Globals, globals_of
 from newsletter.cli.exit_codes import ExitCode
 from newsletter.cli.options import JsonOption
 from newsletter.cli.sending import MetricsOption
-from newsletter.errors import NewsletterError, UsageError
+from newsletter.errors import NewsletterError, TemporaryError, UsageError
 
 if TYPE_CHECKING:
     from newsletter.metrics import Metrics
+    from newsletter.settings.loaded import Loaded
+    from newsletter.wiring.workers import WorkerParts
 
 _FIRST = "Ending after the calls that are out; the rest is put back for others. Once more leaves at once."
 _SECOND = "Left at once: what was out is unknown, and the rest is taken up by another worker."
 #: Seconds between two writings of the metrics.
 _METRICS_EVERY = 5.0
+#: Seconds between two tries to reach a database at the start: the first, doubled up to the last.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
 def worker(
@@ -65,16 +69,17 @@ def _work(options: Globals, concurrency: int | None, metrics_file: Path | None) 
     from newsletter import logs
     from newsletter.cli.draining import draining
     from newsletter.metrics import Metrics
-    from newsletter.wiring.workers import most_threads, worker_parts
+    from newsletter.wiring.workers import most_threads
     from newsletter.worker.batches import Batches
     from newsletter.worker.serving import Work, serve
 
     loaded, stop, metrics = options.settings(), threading.Event(), Metrics()
     many = concurrency or most_threads(loaded)
-    with (
-        draining(stop, first=_FIRST, second=_SECOND),
-        closing(worker_parts(loaded, lambda text: logs.write("info", "note", title=text), metrics)) as parts,
-    ):
+    with draining(stop, first=_FIRST, second=_SECOND), ExitStack() as opened:
+        parts = _opened(loaded, metrics, stop)
+        if parts is None:
+            return
+        opened.callback(parts.close)
         batches = Batches(parts)
         work = Work(parts.queue, parts.task, batches.one, lambda: parts.ledger.tend(now=dt.datetime.now(dt.UTC)))
         logs.write("info", "worker_began", concurrency=many)
@@ -84,6 +89,22 @@ def _work(options: Globals, concurrency: int | None, metrics_file: Path | None) 
         stop.set()
         writer.join()
     logs.write("info", "worker_ended")
+
+
+def _opened(loaded: Loaded, metrics: Metrics, stop: threading.Event) -> WorkerParts | None:
+    """The worker's parts; a database that is away, as after a machine's start, is waited for. None: it is to end."""
+    from newsletter import logs
+    from newsletter.wiring.workers import worker_parts
+
+    pause = _FIRST_PAUSE
+    while not stop.is_set():
+        try:
+            return worker_parts(loaded, lambda text: logs.write("info", "note", title=text), metrics)
+        except TemporaryError as error:
+            logs.write("error", "database_trouble", error=str(error), next_try_seconds=pause)
+        stop.wait(pause)
+        pause = min(_LONGEST_PAUSE, 2 * pause)
+    return None
 
 
 def _write(metrics: Metrics, file: Path | None, stop: threading.Event) -> None:

@@ -96,6 +96,14 @@ class SqlBatchLedger(SqlRunLedger):
     def _renew(self, connection: sa.Connection, now: dt.datetime) -> bool:
         return self._tools.senders.renew(connection, self._sender, None, now)
 
+    def _settle(self, connection: sa.Connection, row: RunRow, now: dt.datetime) -> None:
+        """Where this one, thought dead, says of the last unknowns that it made no call for them, they are sent yet: the
+        run was held for their sake alone, and nobody paused it."""
+        after = shared_runs.end(connection, row, now)
+        if row.shared and row.state == RunState.HELD and after.state == RunState.PAUSED:
+            change_run(connection, row.id, state=RunState.SENDING.value, reason="")
+            jobs.defer(connection, row.uid, jobs.orphans(connection, row.id, row.uid))
+
     def _turn(
         self,
         connection: sa.Connection,

@@ -29,8 +29,10 @@ _SCRUB_WAIT = 5
 #: A transaction on PostgreSQL that changes something is undone where its process was silent for so long, in seconds:
 #: it was stopped, or its machine died, and others wait for what it holds. Less than they wait.
 SILENCE = 20
-#: How long a new connection to PostgreSQL may take, in seconds.
-_CONNECT_WAIT = 10
+#: How long a new connection to PostgreSQL may take, in seconds; and that one whose line went silent is found out
+#: (libpq's parameters; the last in milliseconds), before others wait for what it holds.
+_CONNECTION: dict[str, Any] = {"connect_timeout": 10, "keepalives_idle": 5, "keepalives_interval": 3}
+_CONNECTION |= {"keepalives_count": 3, "tcp_user_timeout": 1000 * SILENCE}
 #: All engines that are in use; their pools are closed when the program ends.
 _OPEN: WeakSet[sa.Engine] = WeakSet()
 #: An execution option, for the events below.
@@ -169,10 +171,11 @@ def _sqlite_engine(path: Path) -> sa.Engine:
 
 
 def _postgresql_engine(url: sa.URL) -> sa.Engine:
-    wait: dict[str, Any] = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_WAIT}
+    # what the URL says is stronger
+    settings = {name: value for name, value in _CONNECTION.items() if name not in url.query}
     # pre-ping: the daemon outlives restarts of the server
     engine = sa.create_engine(
-        url.set(drivername="postgresql+psycopg"), connect_args=wait, pool_pre_ping=True, hide_parameters=True
+        url.set(drivername="postgresql+psycopg"), connect_args=settings, pool_pre_ping=True, hide_parameters=True
     )
 
     @sa.event.listens_for(engine, "connect")

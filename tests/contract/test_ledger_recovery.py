@@ -34,6 +34,7 @@ from newsletter.store.journal import Claimed, Entry, Journal
 from newsletter.store.ledger import SqlLedger
 from newsletter.store.run_ledger import SqlRunLedger
 from newsletter.store.run_rows import UnbalancedRun
+from newsletter.store.senders import LEASE
 
 
 @pytest.fixture
@@ -394,8 +395,8 @@ def test_a_run_that_ended_after_a_backup_in_the_middle_of_its_last_batch_is_not_
     assert handle.close(now=NOW).state is RunState.FINISHED
     restore(database, before)
     with pytest.raises(GuardRefused, match="is being sent by"):
-        ledger.take(run_id, now=later(29))  # its lock is gone, so that its lease counts
-    ledger.take(run_id, now=later(31))
+        ledger.take(run_id, now=later(LEASE - 1))  # its lock is gone, so that its lease counts
+    ledger.take(run_id, now=later(LEASE + 1))
     assert states(ledger, run_id) == {S.ACCEPTED: 2, S.UNKNOWN: 4}
 
 

@@ -610,3 +610,24 @@ def test_status_tells_which_workers_have_a_part_in_a_run(
     one.leave(now=NOW)
     two.leave(now=NOW)
     assert one.workers(run_id) == [WorkerRecord(f"mail-1 pid {pid}", False, 1, 0, 0)]
+
+
+def test_those_whom_a_worker_thought_dead_did_not_call_for_are_sent_yet_though_the_run_was_held(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    run_id, uid = begun(shared, tmp_path, 2)
+    handle = taken(worker(shared, tmp_path), uid, 1)
+    claim = one_claim(handle)
+    ledger, now = worker(shared, tmp_path), later(LEASE + 1)
+    not_taken(ledger, uid, 1, now)
+    assert run_state(ledger) is RunState.HELD
+    forget_jobs(shared)
+    not_tried = Report(claim, {one.id: Busy("not tried") for one in claim.members}, retry_at=now)
+    with pytest.raises(RunLost):
+        handle.exchange([not_tried], [], now=now)
+    assert run_state(ledger) is RunState.SENDING
+    assert jobs(shared) == [(1, now)]
+    again = taken(ledger, uid, 1, now)
+    assert send_all(again, now=now).halt is Halt.DONE
+    assert again.close(now=now).state is RunState.FINISHED
+    assert states(ledger, run_id) == {S.ACCEPTED: 2}

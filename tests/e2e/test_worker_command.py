@@ -108,3 +108,15 @@ def test_who_stops_looking_on_is_told_that_the_workers_go_on(project: Project, e
     assert "is being sent by workers" in again.err
     assert project.call("pause", SLOT, **environment).code == 0
     assert "paused" in project.call("status", **environment).out
+
+
+def test_a_database_that_is_away_at_the_start_is_waited_for_until_the_worker_is_told_to_end(
+    project: Project, environment: dict[str, str]
+) -> None:
+    nowhere = {**environment, "NEWSLETTER__DATABASE__URL": "postgresql+psycopg://127.0.0.1:1/news"}
+    worker = started(project, "worker", **nowhere)
+    assert worker.stderr is not None
+    assert "database_trouble" in worker.stderr.readline()
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=30)
+    assert worker.returncode == 0
