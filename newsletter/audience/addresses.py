@@ -7,8 +7,10 @@ in less than one, with the same result (a test compares the two).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 
 import email_validator
 import idna
@@ -18,13 +20,19 @@ from email_validator.rfc_constants import CASE_INSENSITIVE_MAILBOX_NAMES
 LONGEST = 254
 #: email-validator looks at no local part of this length or less for more than its characters (RFC 5321, 4.5.3.1.1).
 _LONGEST_LOCAL = 64
-#: A local part that is nothing but letters, digits and the signs of RFC 5322's atoms, with single dots between.
-_PLAIN_LOCAL = re.compile(r"[a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~]+(?:\.[a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~]+)*", re.ASCII)
+#: The signs of RFC 5322's atoms, for a regular expression.
+_ATOM = r"a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~"
+#: A local part that is nothing but these, with single dots between.
+_PLAIN_LOCAL = re.compile(rf"[{_ATOM}]++(?:\.[{_ATOM}]++)*+", re.ASCII)
+#: The same wherever its dots are, which takes half as long.
+_SIGNS_OF_LOCAL = re.compile(rf"[{_ATOM}.]++", re.ASCII)
 #: A host name of letters and digits with single hyphens inside its labels; `--` marks an IDN, among others.
-_PLAIN_DOMAIN = re.compile(r"(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+([a-z]{2,63})", re.ASCII | re.IGNORECASE)
+_PLAIN_DOMAIN = re.compile(r"(?:[a-zA-Z0-9]++(?:-[a-zA-Z0-9]++)*+\.)+([a-zA-Z]{2,63})", re.ASCII)
 #: RFC 1035, 2.3.4: a label has at most 63 octets. Whoever has no more than that in all needs no look at each.
 _LONGEST_PLAIN_DOMAIN = 63
 _RESERVED = frozenset(name.rpartition(".")[2] for name in email_validator.SPECIAL_USE_DOMAIN_NAMES)
+#: A longer domain is left to a closer look; behind any local part this one keeps within the limit.
+_LONGEST_ORDINARY_DOMAIN = LONGEST - 1 - _LONGEST_LOCAL
 #: RFC 2142: these are spelled in lower case.
 _ROLES = frozenset(CASE_INSENSITIVE_MAILBOX_NAMES)
 #: How many domains are remembered; a million addresses have some ten thousand, most of them once.
@@ -65,12 +73,40 @@ def mailable(text: str) -> str:
     """The address in `text` as it is sent to; in lower case it is the key. Raises BadAddress."""
     stripped = text.strip().removeprefix("\ufeff")
     local, at, domain = stripped.rpartition("@")
-    if at and len(local) <= _LONGEST_LOCAL and _PLAIN_LOCAL.fullmatch(local) and local.lower() not in _ROLES:
+    if at and len(local) <= _LONGEST_LOCAL and _PLAIN_LOCAL.fullmatch(local):
         # a longer domain is none, and must not be remembered
         ascii_domain = _ascii_domain(domain) if len(domain) <= LONGEST else None
         if ascii_domain and len(local) + 1 + max(len(domain), len(ascii_domain)) <= LONGEST:
-            return f"{local}@{ascii_domain}"
+            lower = local.lower()
+            return f"{lower if lower in _ROLES else local}@{ascii_domain}"
     return _validated(stripped)
+
+
+def plainly_mailable(texts: Sequence[str]) -> list[str]:
+    """`mailable` of each, many at a time, where a look tells what it says; '' where that takes more than one, and where
+    an apostrophe in front may be the guard of a spreadsheet (`spreadsheets`)."""
+    local_parts, _, domains = zip(*map(str.rpartition, map(str.strip, texts), repeat("@")), strict=True)
+    together = "\n".join(["", *local_parts, ""])
+    if ".." in together or "\n." in together or ".\n" in together or "\n'" in together:
+        local_parts = tuple(local if _PLAIN_LOCAL.fullmatch(local) and local[0] != "'" else "" for local in local_parts)
+    if not _ROLES.isdisjoint(map(str.lower, local_parts)):
+        local_parts = tuple(lower if (lower := local.lower()) in _ROLES else local for local in local_parts)
+    known = {domain: _ordinary_domain(domain) for domain in set(domains)}
+    return [
+        f"{local}@{domain}" if plain and domain and len(local) <= _LONGEST_LOCAL else ""
+        for local, plain, domain in zip(
+            local_parts, map(_SIGNS_OF_LOCAL.fullmatch, local_parts), map(known.__getitem__, domains), strict=True
+        )
+    ]
+
+
+def _ordinary_domain(domain: str) -> str:
+    """The domain as A-labels, where it is one behind every plain local part; else ''."""
+    if len(domain) > _LONGEST_ORDINARY_DOMAIN:
+        return ""
+    # most are met once: to remember them takes longer than to look at them
+    found = _plain_domain(domain) or _ascii_domain(domain) or ""
+    return found if len(found) <= _LONGEST_ORDINARY_DOMAIN else ""
 
 
 def displayed(address: str) -> str:
@@ -89,12 +125,17 @@ def _unicode_domain(domain: str) -> str:
     return shown if again == f"a@{domain}" and shown.isprintable() else domain
 
 
+def _plain_domain(domain: str) -> str:
+    """The domain in lower case where it is plainly one; else ''."""
+    plain = _PLAIN_DOMAIN.fullmatch(domain) if len(domain) <= _LONGEST_PLAIN_DOMAIN else None
+    return domain.lower() if plain and plain[1].lower() not in _RESERVED else ""
+
+
 @lru_cache(_DOMAINS)
 def _ascii_domain(domain: str) -> str | None:
     """The domain as A-labels in lower case; None where email-validator has something to say about it."""
-    plain = _PLAIN_DOMAIN.fullmatch(domain) if len(domain) <= _LONGEST_PLAIN_DOMAIN else None
-    if plain and plain[1].lower() not in _RESERVED:
-        return domain.lower()
+    if plain := _plain_domain(domain):
+        return plain
     try:
         return email_validator.validate_email(f"a@{domain}", check_deliverability=False).ascii_domain
     except email_validator.EmailNotValidError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from newsletter.audience.csv_lines import LONGEST_LINE, TextLines
@@ -18,6 +18,8 @@ _KEPT = 1_000
 #: Before a header, spreadsheets may name the delimiter.
 _SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?[\r\n]*", re.IGNORECASE)
 _DELIMITERS = ",;\t|"
+#: Records of lines that do not stand for one each are handed on together: so many, or of so many characters.
+_TOGETHER, _TOGETHER_CHARACTERS = 500, 50_000
 
 
 class Record(NamedTuple):
@@ -26,6 +28,17 @@ class Record(NamedTuple):
     line: int
     fields: list[str]
     fault: str = ""
+
+
+class RecordBlock(NamedTuple):
+    """Some records, in their order: the number of each one's first line, and its fields; blank ones may be among them.
+
+    `faults` says what is wrong with those that have a fault, by their position from 0.
+    """
+
+    lines: Sequence[int]
+    rows: Sequence[list[str]]
+    faults: dict[int, str]
 
 
 class Records:
@@ -47,23 +60,36 @@ class Records:
         self._delimiter = self._find_delimiter()
 
     def __iter__(self) -> Iterator[Record]:
+        for block in self.blocks():
+            for at, (line, fields) in enumerate(zip(block.lines, block.rows, strict=True)):
+                fault = block.faults.get(at, "")
+                if fault or not is_blank(fields):
+                    yield Record(line, fields, fault)
+
+    def header(self) -> Record | None:
+        """The first record, where it is asked for first; None where there is none."""
         while block := self._next_block():
-            if self._width and _is_cut(block[0]):  # it comes alone
+            self._again.extend(block)
+            # what follows it stays in `_again`
+            if (record := next(self._line_by_line(), None)) is not None:
+                return record
+        return None
+
+    def blocks(self) -> Iterator[RecordBlock]:
+        """The records, or those behind the header: as many at a time as were read together."""
+        while block := self._next_block():
+            if self._width and _is_cut(block[0]):
+                self._again.extend(block[1:])
                 self._number += 1
-                yield self._cut(block[0])
+                yield _together([self._cut(block[0])])
                 continue
             rows = self._one_a_line(block) if self._width else None
             if rows is None:
                 self._again.extend(block)
-                yield from self._line_by_line()
+                yield from _gathered(self._line_by_line())
             else:
-                number, self._number = self._number, self._number + len(rows)
-                for fields in rows:
-                    number += 1
-                    for field in fields:
-                        if field and not field.isspace():
-                            yield Record(number, fields)
-                            break
+                first, self._number = self._number + 1, self._number + len(rows)
+                yield RecordBlock(range(first, first + len(rows)), rows, {})
 
     def _next_block(self) -> list[str]:
         """Lines that were pulled before and not used, or else new ones; none at the end."""
@@ -103,10 +129,8 @@ class Records:
                 yield self._cut(first)
                 continue
             self._width = self._width or len(fields)
-            for field in fields:
-                if field and not field.isspace():
-                    yield Record(line, fields)
-                    break
+            if not is_blank(fields):
+                yield Record(line, fields)
 
     def _feed(self) -> Iterator[str]:
         """The lines in `_again`; of the next block only what the last of them is open for."""
@@ -160,6 +184,37 @@ class Records:
             self._number += 1
             return named[1]
         return max(_DELIMITERS, key=first.count)
+
+
+def is_blank(fields: Sequence[str]) -> bool:
+    """Whether a record says nothing."""
+    for field in fields:  # noqa: SIM110 - all() takes three times as long, and every record is looked at
+        if field and not field.isspace():
+            return False
+    return True
+
+
+def _gathered(records: Iterable[Record]) -> Iterator[RecordBlock]:
+    some: list[Record] = []
+    characters = 0
+    for record in records:
+        some.append(record)
+        characters += sum(map(len, record.fields))
+        if len(some) >= _TOGETHER or characters >= _TOGETHER_CHARACTERS:
+            yield _together(some)
+            some, characters = [], 0
+    if some:
+        yield _together(some)
+
+
+def _together(records: Sequence[Record]) -> RecordBlock:
+    lines, rows, faults = [], [], {}
+    for at, record in enumerate(records):
+        lines.append(record.line)
+        rows.append(record.fields)
+        if record.fault:
+            faults[at] = record.fault
+    return RecordBlock(lines, rows, faults)
 
 
 def _is_cut(line: str) -> bool:

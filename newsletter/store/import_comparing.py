@@ -11,7 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter.audience.model import ConsentState
-from newsletter.store.import_staging import Claim, new_temporary, staged, staged_list, temporary
+from newsletter.store.import_packing import Claim
+from newsletter.store.import_staging import new_temporary, staged, staged_list, temporary
 from newsletter.store.suppressions import left_since, standing_suppression
 from newsletter.store.tables import Id, consent, membership, subscriber, suppression
 

@@ -12,16 +12,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.audience.model import ConsentState, Subscriber
+from newsletter.audience.model import ConsentState, Subscriber, SubscriberColumns
 from newsletter.audience.people import ImportSummary, ImportTerms, LiftedBy, SuppressionReason
 from newsletter.errors import GuardRefused
 from newsletter.store.advisory_locks import AdvisoryLock, hold
 from newsletter.store.engine import own_connection, reading, staging
 from newsletter.store.import_comparing import Barred, compare, compared, is_recorded
 from newsletter.store.import_merging import changed, merge_people
+from newsletter.store.import_packing import Claim, Staged
 from newsletter.store.import_staging import (
-    Claim,
-    Staged,
     make_lists,
     stage,
     stage_erased,
@@ -48,7 +47,7 @@ _MOST_LIFTED = 5_000
 
 def import_rows(
     engine: sa.Engine,
-    rows: Iterable[Subscriber],
+    rows: Iterable[Subscriber | SubscriberColumns],
     terms: ImportTerms,
     *,
     now: dt.datetime,

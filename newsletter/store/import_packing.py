@@ -1,0 +1,201 @@
+"""The rows of an import as they are staged: tags and attributes packed, times as numbers, lists by number."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from functools import lru_cache
+from typing import Any
+
+from newsletter.audience.model import Subscriber, SubscriberColumns
+from newsletter.audience.people import ImportTerms, SuppressionReason
+from newsletter.store.person_rows import packed_attributes, packed_tags, seconds
+from newsletter.store.suppressions import Erased, erased_key
+
+#: Single rows are packed so many at a time.
+_TOGETHER = 100
+
+
+class Claim(IntEnum):
+    """Whose word there is for a consent, besides the row's own."""
+
+    #: Nobody's.
+    NONE = 0
+    #: An operator's, for rows without a consent of their own (`confirmed_by`).
+    CONFIRMED = 1
+    #: An operator's, that everyone in the file asked for it again (`reconsent`).
+    RECONSENT = 2
+
+
+@dataclass(slots=True)
+class Staged:
+    """What was loaded. `departures`: some rows say that people left; `lists`: by name, its number in `staged`."""
+
+    rows: int = 0
+    several_lists: bool = False
+    departures: bool = False
+    lists: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Packed:
+    """Some rows: `plain` ones with the columns PLAIN, and those of people who left or were erased, with all columns."""
+
+    plain: list[tuple[Any, ...]] = field(default_factory=list)
+    whole: list[tuple[Any, ...]] = field(default_factory=list)
+    #: How long their tags and attributes are.
+    characters: int = 0
+
+
+#: The columns of every row, in this order; OTHERS of a plain row have what the database puts there.
+PLAIN = (
+    *("list_ref", "n", "key", "address", "name", "language", "timezone", "tags", "attributes"),
+    *("consent_at", "consent_source", "consent_wording", "consent_ip", "claim"),
+)
+OTHERS = ("left_reason", "left_at", "left_everywhere", "erased", "erased_left", "hashed")
+
+
+class Packing:
+    """Packs the rows of one import. `erased` are the erased people, by hash."""
+
+    def __init__(self, terms: ImportTerms, now: dt.datetime, erased: Mapping[str, Erased], erasure_key: bytes) -> None:
+        self._own = (terms.into,)
+        self._confirmed = bool(terms.confirmed_by)
+        self._reconsent = bool(terms.reconsent)
+        self._now = now
+        self._erased = erased
+        self._erasure_key = erasure_key
+        self.done = Staged()
+
+    def add(self, block: SubscriberColumns, to: Packed) -> None:
+        """Packs these rows, whose numbers follow on those of the rows before."""
+        tags = [_tags(one) if one else "" for one in block.tags]
+        attributes = [_attributes(one) if one else "" for one in block.attributes]
+        to.characters += sum(map(len, tags)) + sum(map(len, attributes))
+        size = len(block.key)
+        columns: list[Sequence[Any]] = [
+            range(self.done.rows + 1, self.done.rows + 1 + size),
+            block.key,
+            block.address,
+            block.name,
+            block.language,
+            block.timezone,
+            tags,
+            attributes,
+            self._seconds(block),
+            block.consent_source,
+            block.consent_wording,
+            block.consent_ip,
+            self._claims(block),
+        ]
+        self.done.rows += size
+        lists = self._refs(block)
+        if self._erased or any(block.left):
+            self._apart(block, lists, list(zip(*columns, strict=True)), to)
+        elif max(map(len, lists)) > 1:
+            to.plain += [
+                (ref, *row) for refs, row in zip(lists, zip(*columns, strict=True), strict=True) for ref in refs
+            ]
+        else:
+            to.plain += zip([ref for (ref,) in lists], *columns, strict=True)
+
+    def _apart(
+        self, block: SubscriberColumns, lists: Sequence[Iterable[int]], rows: Sequence[tuple[Any, ...]], to: Packed
+    ) -> None:
+        """The rows, where some may be of people who left or were erased."""
+        for at, row in enumerate(rows):
+            left = block.left[at]
+            hashed = erased_key(self._erasure_key, block.key[at]) if self._erased or left else ""
+            gone = self._erased.get(hashed)
+            if left is None and gone is None:
+                to.plain += [(ref, *row) for ref in lists[at]]
+                continue
+            others: tuple[Any, ...] = ("", None, 0)
+            said = row
+            if left is not None:
+                self.done.departures = True
+                said = (*row[:-1], Claim.NONE.value)
+                others = self._left(left, block.left_at[at], block.left_everywhere[at])
+            others += (int(gone.stands), gone.left) if gone else (0, None)
+            to.whole += [(ref, *said, *others, hashed if left else "") for ref in lists[at]]
+
+    def _left(
+        self, left: SuppressionReason, left_at: dt.datetime | None, everywhere: bool | None
+    ) -> tuple[str, int | None, int]:
+        """Leaving is leaving one list; a bounce or a complaint is about the mailbox."""
+        if everywhere is None:
+            everywhere = left is not SuppressionReason.UNSUBSCRIBE
+        # a time ahead of us is that of another time zone
+        return left.value, seconds(left_at) if left_at and left_at <= self._now else None, int(everywhere)
+
+    def _refs(self, block: SubscriberColumns) -> list[tuple[int, ...]]:
+        """The numbers of each row's lists."""
+        found, done = {}, self.done
+        # not a set: in the order of the rows, whatever Python's hashes of texts are today
+        for names in dict.fromkeys(block.lists):
+            several = dict.fromkeys(names or self._own)
+            done.several_lists = done.several_lists or len(several) > 1
+            found[names] = tuple([done.lists.setdefault(name, len(done.lists)) for name in several])
+        return list(map(found.__getitem__, block.lists))
+
+    def _seconds(self, block: SubscriberColumns) -> list[int | None]:
+        found = {moment: None if moment is None else seconds(moment) for moment in set(block.consent_at)}
+        return list(map(found.__getitem__, block.consent_at))
+
+    def _claims(self, block: SubscriberColumns) -> list[int]:
+        if self._reconsent:
+            return [Claim.RECONSENT.value] * len(block.key)
+        if not self._confirmed:
+            return [Claim.NONE.value] * len(block.key)
+        # plain numbers: an enum costs a look-up a row
+        none, confirmed = Claim.NONE.value, Claim.CONFIRMED.value
+        return [
+            none if moment is not None or unclear else confirmed
+            for moment, unclear in zip(block.consent_at, block.consent_unclear, strict=True)
+        ]
+
+
+def blocks_of(rows: Iterable[Subscriber | SubscriberColumns]) -> Iterator[SubscriberColumns]:
+    """All of them in columns, in their order."""
+    single: list[Subscriber] = []
+    for row in rows:
+        if isinstance(row, Subscriber):
+            single.append(row)
+            if len(single) < _TOGETHER:
+                continue
+        if single:
+            yield in_columns(single)
+            single = []
+        if isinstance(row, SubscriberColumns):
+            yield row
+    if single:
+        yield in_columns(single)
+
+
+def in_columns(rows: Sequence[Subscriber]) -> SubscriberColumns:
+    """Single rows as columns."""
+    names = [column.name for column in fields(SubscriberColumns)]
+    said: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in names}
+    return SubscriberColumns(**said | {"attributes": [tuple(row.attributes.items()) for row in rows]})
+
+
+#: What many rows say alike is packed once. Longer texts are hardly alike, and ten thousand of them would be kept.
+_REMEMBERED, _MOST_REMEMBERED = 200, 10
+_tags_again = lru_cache(10_000)(packed_tags)
+
+
+def _tags(tags: tuple[str, ...]) -> str:
+    short = len(tags) <= _MOST_REMEMBERED and sum(map(len, tags)) <= _REMEMBERED
+    return _tags_again(tags) if short else packed_tags(tags)
+
+
+def _attributes(attributes: tuple[tuple[str, str], ...]) -> str:
+    short = len(attributes) <= _MOST_REMEMBERED and sum([len(value) for _, value in attributes]) <= _REMEMBERED
+    return _attributes_again(attributes) if short else packed_attributes(dict(attributes))
+
+
+@lru_cache(10_000)
+def _attributes_again(attributes: tuple[tuple[str, str], ...]) -> str:
+    return packed_attributes(dict(attributes))
