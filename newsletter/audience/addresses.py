@@ -7,10 +7,10 @@ in less than one, with the same result (a test compares the two).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import repeat
+from itertools import compress, repeat
 
 import email_validator
 import idna
@@ -28,6 +28,8 @@ _PLAIN_LOCAL = re.compile(rf"[{_ATOM}]++(?:\.[{_ATOM}]++)*+", re.ASCII)
 _SIGNS_OF_LOCAL = re.compile(rf"[{_ATOM}.]++", re.ASCII)
 #: A host name of letters and digits with single hyphens inside its labels; `--` marks an IDN, among others.
 _PLAIN_DOMAIN = re.compile(r"(?:[a-zA-Z0-9]++(?:-[a-zA-Z0-9]++)*+\.)+([a-zA-Z]{2,63})", re.ASCII)
+#: The same of many, a line each: the domain, and what stands behind its last dot.
+_PLAIN_DOMAINS = re.compile(rf"^({_PLAIN_DOMAIN.pattern})$", re.ASCII | re.MULTILINE)
 #: RFC 1035, 2.3.4: a label has at most 63 octets. Whoever has no more than that in all needs no look at each.
 _LONGEST_PLAIN_DOMAIN = 63
 _RESERVED = frozenset(name.rpartition(".")[2] for name in email_validator.SPECIAL_USE_DOMAIN_NAMES)
@@ -85,28 +87,34 @@ def mailable(text: str) -> str:
 def plainly_mailable(texts: Sequence[str]) -> list[str]:
     """`mailable` of each, many at a time, where a look tells what it says; '' where that takes more than one, and where
     an apostrophe in front may be the guard of a spreadsheet (`spreadsheets`)."""
-    local_parts, _, domains = zip(*map(str.rpartition, map(str.strip, texts), repeat("@")), strict=True)
+    local_parts, ats, domains = zip(*map(str.rpartition, map(str.strip, texts), repeat("@")), strict=True)
     together = "\n".join(["", *local_parts, ""])
     if ".." in together or "\n." in together or ".\n" in together or "\n'" in together:
         local_parts = tuple(local if _PLAIN_LOCAL.fullmatch(local) and local[0] != "'" else "" for local in local_parts)
+    if max(map(len, local_parts)) > _LONGEST_LOCAL:
+        local_parts = tuple(local if len(local) <= _LONGEST_LOCAL else "" for local in local_parts)
     if not _ROLES.isdisjoint(map(str.lower, local_parts)):
         local_parts = tuple(lower if (lower := local.lower()) in _ROLES else local for local in local_parts)
-    known = {domain: _ordinary_domain(domain) for domain in set(domains)}
+    plain = map(_SIGNS_OF_LOCAL.fullmatch, local_parts)
+    ascii_domains = map(_ascii_domains(set(compress(domains, ats))).get, domains)
     return [
-        f"{local}@{domain}" if plain and domain and len(local) <= _LONGEST_LOCAL else ""
-        for local, plain, domain in zip(
-            local_parts, map(_SIGNS_OF_LOCAL.fullmatch, local_parts), map(known.__getitem__, domains), strict=True
-        )
+        f"{local}@{domain}" if signs and domain else ""
+        for local, signs, domain in zip(local_parts, plain, ascii_domains, strict=True)
     ]
 
 
-def _ordinary_domain(domain: str) -> str:
-    """The domain as A-labels, where it is one behind every plain local part; else ''."""
-    if len(domain) > _LONGEST_ORDINARY_DOMAIN:
-        return ""
-    # most are met once: to remember them takes longer than to look at them
-    found = _plain_domain(domain) or _ascii_domain(domain) or ""
-    return found if len(found) <= _LONGEST_ORDINARY_DOMAIN else ""
+def _ascii_domains(domains: Collection[str]) -> dict[str, str]:
+    """Each domain as A-labels, where it is one behind every plain local part; else ''."""
+    found = {
+        domain: domain.lower()
+        for domain, last in _PLAIN_DOMAINS.findall("\n".join(domains))
+        if len(domain) <= _LONGEST_PLAIN_DOMAIN and last.lower() not in _RESERVED
+    }
+    for domain in domains:
+        if domain not in found:
+            ascii_domain = (_ascii_domain(domain) or "") if len(domain) <= _LONGEST_ORDINARY_DOMAIN else ""
+            found[domain] = ascii_domain if len(ascii_domain) <= _LONGEST_ORDINARY_DOMAIN else ""
+    return found
 
 
 def displayed(address: str) -> str:
@@ -125,17 +133,12 @@ def _unicode_domain(domain: str) -> str:
     return shown if again == f"a@{domain}" and shown.isprintable() else domain
 
 
-def _plain_domain(domain: str) -> str:
-    """The domain in lower case where it is plainly one; else ''."""
-    plain = _PLAIN_DOMAIN.fullmatch(domain) if len(domain) <= _LONGEST_PLAIN_DOMAIN else None
-    return domain.lower() if plain and plain[1].lower() not in _RESERVED else ""
-
-
 @lru_cache(_DOMAINS)
 def _ascii_domain(domain: str) -> str | None:
     """The domain as A-labels in lower case; None where email-validator has something to say about it."""
-    if plain := _plain_domain(domain):
-        return plain
+    plain = _PLAIN_DOMAIN.fullmatch(domain) if len(domain) <= _LONGEST_PLAIN_DOMAIN else None
+    if plain and plain[1].lower() not in _RESERVED:
+        return domain.lower()
     try:
         return email_validator.validate_email(f"a@{domain}", check_deliverability=False).ascii_domain
     except email_validator.EmailNotValidError:

@@ -101,6 +101,9 @@ class Records:
 
     def _one_a_line(self, block: list[str]) -> list[list[str]] | None:
         """The records, where each line is one and none breaks the format; nearly all blocks of nearly all files."""
+        if self._delimiter in _DELIMITERS and '"' not in "".join(block):
+            # then a delimiter is nothing else; this takes half as long
+            return [line.rstrip("\r\n").split(self._delimiter) for line in block]
         try:
             rows = list(csv.reader(block, delimiter=self._delimiter, strict=True))
         except csv.Error:

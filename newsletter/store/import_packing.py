@@ -31,30 +31,42 @@ class Claim(IntEnum):
 
 @dataclass(slots=True)
 class Staged:
-    """What was loaded. `departures`: some rows say that people left; `lists`: by name, its number in `staged`."""
+    """What was loaded. `departures`: some rows say that people left; `lists`: by name, its number in `staged`.
+
+    `apart`: some rows may be about people who left or were erased; else nothing stands in the columns about them.
+    """
 
     rows: int = 0
     several_lists: bool = False
     departures: bool = False
+    apart: bool = False
     lists: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Packed:
-    """Some rows: `plain` ones with the columns PLAIN, and those of people who left or were erased, with all columns."""
+    """Some rows, by the columns that they have; what others hold is what the table says."""
 
-    plain: list[tuple[Any, ...]] = field(default_factory=list)
-    whole: list[tuple[Any, ...]] = field(default_factory=list)
+    rows: dict[tuple[str, ...], list[tuple[Any, ...]]] = field(default_factory=dict)
+    count: int = 0
     #: How long their tags and attributes are.
     characters: int = 0
 
+    def add(self, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]], count: int) -> None:
+        """So many more with these columns, in their order."""
+        self.rows.setdefault(columns, []).extend(rows)
+        self.count += count
 
-#: The columns of every row, in this order; OTHERS of a plain row have what the database puts there.
-PLAIN = (
-    *("list_ref", "n", "key", "address", "name", "language", "timezone", "tags", "attributes"),
-    *("consent_at", "consent_source", "consent_wording", "consent_ip", "claim"),
-)
-OTHERS = ("left_reason", "left_at", "left_everywhere", "erased", "erased_left", "hashed")
+
+#: Every row has something in these columns.
+_ALWAYS = ("n", "key", "address")
+#: And rows about people who left or were erased in these.
+_APART = ("left_reason", "left_at", "left_everywhere", "erased", "erased_left", "hashed")
+
+
+#: `left_reason`, `left_at` and `left_everywhere` of most rows, and `erased` and `erased_left`.
+_STAYS: tuple[str, int | None, int] = ("", None, 0)
+_NEVER_ERASED: tuple[int, int | None] = (0, None)
 
 
 class Packing:
@@ -74,52 +86,57 @@ class Packing:
         tags = [_tags(one) if one else "" for one in block.tags]
         attributes = [_attributes(one) if one else "" for one in block.attributes]
         to.characters += sum(map(len, tags)) + sum(map(len, attributes))
-        size = len(block.key)
-        columns: list[Sequence[Any]] = [
-            range(self.done.rows + 1, self.done.rows + 1 + size),
-            block.key,
-            block.address,
-            block.name,
-            block.language,
-            block.timezone,
-            tags,
-            attributes,
-            self._seconds(block),
-            block.consent_source,
-            block.consent_wording,
-            block.consent_ip,
-            self._claims(block),
-        ]
+        size, before = len(block.key), self.done.rows
         self.done.rows += size
+        columns: dict[str, Sequence[Any]] = {
+            "n": range(before + 1, before + 1 + size),
+            "key": block.key,
+            "address": block.address,
+            "name": block.name,
+            "language": block.language,
+            "timezone": block.timezone,
+            "tags": tags,
+            "attributes": attributes,
+            "consent_at": self._seconds(block),
+            "consent_source": block.consent_source,
+            "consent_wording": block.consent_wording,
+            "consent_ip": block.consent_ip,
+            "claim": self._claims(block),
+        }
         lists = self._refs(block)
         if self._erased or any(block.left):
-            self._apart(block, lists, list(zip(*columns, strict=True)), to)
-        elif max(map(len, lists)) > 1:
-            to.plain += [
-                (ref, *row) for refs, row in zip(lists, zip(*columns, strict=True), strict=True) for ref in refs
-            ]
+            self.done.apart = True
+            to.add(("list_ref", *columns, *_APART), self._apart(block, lists, columns), size)
+            return
+        nothing = [None] * size
+        # most files have few of the columns
+        said = {
+            name: each
+            for name, each in columns.items()
+            if name in _ALWAYS or (each != nothing if name == "consent_at" else any(each))  # 0 is a time
+        }
+        if max(map(len, lists)) > 1:
+            each_list = zip(lists, zip(*said.values(), strict=True), strict=True)
+            to.add(("list_ref", *said), ((ref, *row) for refs, row in each_list for ref in refs), size)
         else:
-            to.plain += zip([ref for (ref,) in lists], *columns, strict=True)
+            to.add(("list_ref", *said), zip([ref for (ref,) in lists], *said.values(), strict=True), size)
 
     def _apart(
-        self, block: SubscriberColumns, lists: Sequence[Iterable[int]], rows: Sequence[tuple[Any, ...]], to: Packed
-    ) -> None:
+        self, block: SubscriberColumns, lists: Sequence[tuple[int, ...]], columns: Mapping[str, Sequence[Any]]
+    ) -> Iterator[tuple[Any, ...]]:
         """The rows, where some may be of people who left or were erased."""
-        for at, row in enumerate(rows):
+        for at, row in enumerate(zip(*columns.values(), strict=True)):
             left = block.left[at]
             hashed = erased_key(self._erasure_key, block.key[at]) if self._erased or left else ""
             gone = self._erased.get(hashed)
-            if left is None and gone is None:
-                to.plain += [(ref, *row) for ref in lists[at]]
-                continue
-            others: tuple[Any, ...] = ("", None, 0)
-            said = row
+            said, others = row, _STAYS
             if left is not None:
                 self.done.departures = True
                 said = (*row[:-1], Claim.NONE.value)
                 others = self._left(left, block.left_at[at], block.left_everywhere[at])
-            others += (int(gone.stands), gone.left) if gone else (0, None)
-            to.whole += [(ref, *said, *others, hashed if left else "") for ref in lists[at]]
+            of_erased = (int(gone.stands), gone.left) if gone else _NEVER_ERASED
+            for ref in lists[at]:
+                yield (ref, *said, *others, *of_erased, hashed if left else "")
 
     def _left(
         self, left: SuppressionReason, left_at: dt.datetime | None, everywhere: bool | None

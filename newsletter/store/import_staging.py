@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from newsletter.audience.model import Subscriber, SubscriberColumns
 from newsletter.audience.people import ImportTerms
-from newsletter.store.import_packing import OTHERS, PLAIN, Packed, Packing, Staged, blocks_of
+from newsletter.store.import_packing import Packed, Packing, Staged, blocks_of
 from newsletter.store.mailing_lists import ensure_list, find_list
 from newsletter.store.suppressions import Erased, erased_key
 from newsletter.store.tables import Id, Moment
@@ -34,17 +34,17 @@ staged = temporary(
     sa.Column("list_ref", sa.Integer, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("address", sa.Text, nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("language", sa.Text, nullable=False),
-    sa.Column("timezone", sa.Text, nullable=False),
-    sa.Column("tags", sa.Text, nullable=False),
-    sa.Column("attributes", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False, server_default=""),
+    sa.Column("language", sa.Text, nullable=False, server_default=""),
+    sa.Column("timezone", sa.Text, nullable=False, server_default=""),
+    sa.Column("tags", sa.Text, nullable=False, server_default=""),
+    sa.Column("attributes", sa.Text, nullable=False, server_default=""),
     sa.Column("consent_at", Moment),
-    sa.Column("consent_source", sa.Text, nullable=False),
-    sa.Column("consent_wording", sa.Text, nullable=False),
-    sa.Column("consent_ip", sa.Text, nullable=False),
+    sa.Column("consent_source", sa.Text, nullable=False, server_default=""),
+    sa.Column("consent_wording", sa.Text, nullable=False, server_default=""),
+    sa.Column("consent_ip", sa.Text, nullable=False, server_default=""),
     # Claim
-    sa.Column("claim", sa.Integer, nullable=False),
+    sa.Column("claim", sa.Integer, nullable=False, server_default="0"),
     # SuppressionReason, or '' for people who may be mailed
     sa.Column("left_reason", sa.Text, nullable=False, server_default=""),
     sa.Column("left_at", Moment),
@@ -84,34 +84,35 @@ def stage(
     packed = Packed()
     for block in blocks_of(rows):
         packing.add(block, packed)
-        if len(packed.plain) + len(packed.whole) >= _CHUNK or packed.characters >= _CHUNK_CHARACTERS:
+        if packed.count >= _CHUNK or packed.characters >= _CHUNK_CHARACTERS:
             _load(connection, packed)
             packed = Packed()
             progress(packing.done.rows)
-    if packed.plain or packed.whole:
+    if packed.count:
         _load(connection, packed)
         progress(packing.done.rows)
     return packing.done
 
 
 def _load(connection: sa.Connection, packed: Packed) -> None:
-    load(connection, staged, packed.plain, PLAIN)
-    load(connection, staged, packed.whole, (*PLAIN, *OTHERS))
+    for columns, rows in packed.rows.items():
+        load(connection, staged, rows, columns)
 
 
 def stage_erased(
     connection: sa.Connection, before: Mapping[str, Erased], after: Mapping[str, Erased], erasure_key: bytes
-) -> None:
-    """Says in `staged` who was erased, or has come back, since it was loaded."""
+) -> bool:
+    """Says in `staged` who was erased, or has come back, since it was loaded; whether that is anybody of them."""
     changed = {hashed for hashed in {*before, *after} if before.get(hashed) != after.get(hashed)}
     if not changed:
-        return
+        return False
     keys = connection.scalars(sa.select(staged.c.key).distinct(), execution_options={"yield_per": _CHUNK})
     theirs = [(key, hashed) for key in keys if (hashed := erased_key(erasure_key, key)) in changed]
     for key, hashed in theirs:
         gone = after.get(hashed)
         state = {"erased": int(gone is not None and gone.stands), "erased_left": gone.left if gone else None}
         connection.execute(sa.update(staged).where(staged.c.key == key).values(state))
+    return bool(theirs)
 
 
 def stage_lists(connection: sa.Connection, lists: Mapping[str, int]) -> None:
@@ -142,8 +143,6 @@ def load(
     connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]], columns: Sequence[str] = ()
 ) -> None:
     """Adds rows, each with these columns, or with all in their order, by the quickest way of the database."""
-    if not rows:
-        return
     quoted = [f'"{name}"' for name in columns or table.columns.keys()]
     names = ", ".join(quoted)
     if connection.dialect.name == "postgresql":

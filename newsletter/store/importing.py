@@ -17,7 +17,7 @@ from newsletter.audience.people import ImportSummary, ImportTerms, LiftedBy, Sup
 from newsletter.errors import GuardRefused
 from newsletter.store.advisory_locks import AdvisoryLock, hold
 from newsletter.store.engine import own_connection, reading, staging
-from newsletter.store.import_comparing import Barred, compare, compared, is_recorded
+from newsletter.store.import_comparing import Barred, compare, compared, in_several_rows, is_recorded
 from newsletter.store.import_merging import changed, merge_people
 from newsletter.store.import_packing import Claim, Staged
 from newsletter.store.import_staging import (
@@ -91,11 +91,11 @@ def _settle(
         # the few sorts and joins that follow are of all the rows; the default of 4 MB sends them to disk
         connection.exec_driver_sql("SET LOCAL work_mem = '64MB'")
     current = erased_people(connection)
-    stage_erased(connection, erased, current, erasure_key)
+    done.apart |= stage_erased(connection, erased, current, erasure_key)
     stage_lists(connection, done.lists)
     if done.departures or terms.reconsent:
         hold_address(connection, *_in_doubt(connection, terms))
-        stage_erased(connection, current, erased_people(connection), erasure_key)
+        done.apart |= stage_erased(connection, current, erased_people(connection), erasure_key)
     make_lists(connection, done.lists)
 
 
@@ -131,7 +131,7 @@ def _write(
         _record_departures(connection, terms, seconds(now))
     if terms.reconsent:
         _lift_suppressions(connection, terms.reconsent, now, erasure_key)
-    compare(connection)
+    compare(connection, done)
     _add_people(connection, seconds(now))
     merge_people(connection)
     met = _add_memberships(connection, seconds(now))
@@ -242,7 +242,7 @@ def _add_people(connection: sa.Connection, now: int) -> None:
     )
     names = [*said, "created_at"]
     _add(connection, subscriber, names, rows.where(compared.c.several == 0))
-    first_wins = rows.where(compared.c.several == 1).order_by(compared.c.key, compared.c.n)
+    first_wins = rows.where(in_several_rows(compared)).order_by(compared.c.key, compared.c.n)
     connection.execute(insert_new(connection, subscriber).from_select(names, first_wins))
 
 
@@ -343,7 +343,7 @@ def _record_consents(connection: sa.Connection, terms: ImportTerms, now: int) ->
         .where(compared.c.fresh == 1, compared.c.barred == 0)
     )
     connection.execute(sa.insert(consent).from_select(names, fresh.where(compared.c.repeated == 0)))
-    more = fresh.where(compared.c.repeated == 1, sa.not_(is_recorded(compared))).distinct()
+    more = fresh.where(in_several_rows(compared), compared.c.repeated == 1, sa.not_(is_recorded(compared))).distinct()
     connection.execute(sa.insert(consent).from_select(names, more))
     for claim, words in ((Claim.CONFIRMED, terms.confirmed_by), (Claim.RECONSENT, terms.reconsent)):
         if words:
@@ -391,4 +391,6 @@ def _summary(connection: sa.Connection, done: Staged) -> ImportSummary:
     for number, rows, some in connection.execute(counted):
         found[_OUTCOMES[number]] = rows
         waiting += int(some)
+    # those that were not even compared in full
+    found["unchanged"] = found.get("unchanged", 0) + done.rows - sum(found.values())
     return ImportSummary(rows=done.rows, pending=waiting, **found)
