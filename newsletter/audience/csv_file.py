@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from newsletter.audience.addresses import BadAddress, mailable
 from newsletter.audience.csv_cells import (
@@ -161,11 +161,12 @@ class SubscriberCsv:
             left_out.append(at)
             if row is not None:
                 yield row
-        for column in columns.values():
+        lines = list(block.lines)
+        for column in (*columns.values(), lines):
             for at in reversed(left_out):
                 del column[at]
-        if columns["key"]:
-            yield SubscriberColumns(**columns)
+        if lines:
+            yield SubscriberColumns(**columns, place=_Places(self._shown, lines))
 
     def notes(self) -> list[str]:
         """What could not be used, and from which line on; complete when all rows were read."""
@@ -301,6 +302,21 @@ class SubscriberCsv:
         """How to say that a column of states is one of regions, say."""
         position = self.columns.at.get("state")
         return "" if position is None else f'--map "{clean(self.columns.header[position], 40)}=region"'
+
+
+class _Places(Sequence[str]):
+    """The rows of these lines, as `Subscriber.place` has them; hardly any is ever asked for."""
+
+    def __init__(self, shown: str, lines: Sequence[int]) -> None:
+        self._shown = shown
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, at: Any) -> Any:  # a position or a slice
+        found = self._lines[at]
+        return f"{self._shown}:{found}" if isinstance(found, int) else _Places(self._shown, found)
 
 
 def clean_cell(text: str) -> str:

@@ -88,6 +88,7 @@ class SubscriberColumns:
     consent_unclear: Sequence[bool]
     left: Sequence[SuppressionReason | None]
     left_at: Sequence[dt.datetime | None]
+    place: Sequence[str]
     left_everywhere: Sequence[bool | None]
 
 

@@ -26,6 +26,7 @@ _several = temporary("several", sa.Column("key", sa.Text, primary_key=True))
 KEPT = ("name", "language", "timezone", "tags", "attributes")
 _CONSENT = ("consent_at", "consent_source", "consent_wording", "consent_ip")
 _COPIED = ("n", "key", "address", *KEPT, *_CONSENT, "claim")
+_APART = ("left_reason", "erased", "erased_left")
 
 compared = temporary(
     "compared",
@@ -70,7 +71,7 @@ def compare(connection: sa.Connection, done: Staged) -> None:
     keys = sa.select(staged.c.key).group_by(staged.c.key).having(sa.func.count() > 1)
     connection.execute(sa.insert(_several).from_select(["key"], keys))
     postgresql = connection.dialect.name == "postgresql"
-    rows = _sorted_by_bytes() if postgresql else _sorted()
+    rows = _rows(connection, done)
     names = [column.name for column in compared.columns if column.name != "repeated"]
     connection.execute(sa.insert(compared).from_select(names, _comparison(rows, done)))
     if postgresql:
@@ -177,25 +178,31 @@ def is_recorded(row: sa.FromClause) -> sa.ColumnElement[bool]:
     )
 
 
-def _rows() -> sa.Select[Any]:
-    # no other columns: all of them are sorted
-    columns = [staged.c[name] for name in (*_COPIED, "left_reason", "erased", "erased_left")]
-    return sa.select(*columns, staged_list.c.list_id).join_from(
-        staged, staged_list, staged_list.c.list_ref == staged.c.list_ref
-    )
-
-
-def _sorted() -> sa.Subquery:
+def _rows(connection: sa.Connection, done: Staged) -> sa.Subquery:
     """The staged rows by key, so that the indexes they are looked up in are read from one end to the other.
 
-    With a limit, SQLite sorts the rows before it joins them; it would drop the order of any other subquery.
+    Only columns in which anything is said are sorted.
     """
-    return _rows().order_by(staged.c.key).limit(-1).subquery("sorted_row")
+    wanted = (*_COPIED, *_APART)
+    said = [staged.c[name] for name in wanted if name in done.columns or (done.apart and name in _APART)]
+    rows = sa.select(*said, staged_list.c.list_id).join_from(
+        staged, staged_list, staged_list.c.list_ref == staged.c.list_ref
+    )
+    if connection.dialect.name == "postgresql":
+        # by default it would sort by the rules of a language; that takes long and means nothing here
+        by_key = rows.order_by(sa.collate(staged.c.key, "C")).subquery("by_key")
+    else:
+        # with a limit, SQLite sorts the rows before it joins them; it would drop the order of any other subquery
+        by_key = rows.order_by(staged.c.key).limit(-1).subquery("by_key")
+    columns = [by_key.c[name] if name in by_key.c else _unsaid(name) for name in wanted]
+    return sa.select(*columns, by_key.c.list_id).subquery("sorted_row")
 
 
-def _sorted_by_bytes() -> sa.Subquery:
-    """The same for PostgreSQL, which would sort by the rules of a language; that takes long and means nothing here."""
-    return _rows().order_by(sa.collate(staged.c.key, "C")).subquery("sorted_row")
+def _unsaid(name: str) -> sa.Label[Any]:
+    """What a column of `staged` has where nothing was said in it."""
+    column = staged.c[name]
+    value: Any = None if column.nullable else 0 if isinstance(column.type, sa.Integer) else ""
+    return sa.cast(sa.literal(value, column.type), column.type).label(name)
 
 
 def _share_consent(connection: sa.Connection) -> None:

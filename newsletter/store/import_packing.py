@@ -33,13 +33,15 @@ class Claim(IntEnum):
 class Staged:
     """What was loaded. `departures`: some rows say that people left; `lists`: by name, its number in `staged`.
 
-    `apart`: some rows may be about people who left or were erased; else nothing stands in the columns about them.
+    `columns`: those of `staged` in which anything was said of any row. `apart`: some rows may be about people who left
+    or were erased; else nothing stands in the columns about them.
     """
 
     rows: int = 0
     several_lists: bool = False
     departures: bool = False
     apart: bool = False
+    columns: set[str] = field(default_factory=set)
     lists: dict[str, int] = field(default_factory=dict)
 
 
@@ -59,7 +61,7 @@ class Packed:
 
 
 #: Every row has something in these columns.
-_ALWAYS = ("n", "key", "address")
+_ALWAYS = ("n", "key")
 #: And rows about people who left or were erased in these.
 _APART = ("left_reason", "left_at", "left_everywhere", "erased", "erased_left", "hashed")
 
@@ -91,7 +93,7 @@ class Packing:
         columns: dict[str, Sequence[Any]] = {
             "n": range(before + 1, before + 1 + size),
             "key": block.key,
-            "address": block.address,
+            "address": [None if given == key else given for given, key in zip(block.address, block.key, strict=True)],
             "name": block.name,
             "language": block.language,
             "timezone": block.timezone,
@@ -106,6 +108,7 @@ class Packing:
         lists = self._refs(block)
         if self._erased or any(block.left):
             self.done.apart = True
+            self.done.columns.update(columns, _APART)
             to.add(("list_ref", *columns, *_APART), self._apart(block, lists, columns), size)
             return
         nothing = [None] * size
@@ -115,6 +118,7 @@ class Packing:
             for name, each in columns.items()
             if name in _ALWAYS or (each != nothing if name == "consent_at" else any(each))  # 0 is a time
         }
+        self.done.columns.update(said)
         if max(map(len, lists)) > 1:
             each_list = zip(lists, zip(*said.values(), strict=True), strict=True)
             to.add(("list_ref", *said), ((ref, *row) for refs, row in each_list for ref in refs), size)

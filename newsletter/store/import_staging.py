@@ -33,7 +33,8 @@ staged = temporary(
     sa.Column("n", Id, nullable=False),
     sa.Column("list_ref", sa.Integer, nullable=False),
     sa.Column("key", sa.Text, nullable=False),
-    sa.Column("address", sa.Text, nullable=False),
+    # NULL: as the key
+    sa.Column("address", sa.Text),
     sa.Column("name", sa.Text, nullable=False, server_default=""),
     sa.Column("language", sa.Text, nullable=False, server_default=""),
     sa.Column("timezone", sa.Text, nullable=False, server_default=""),

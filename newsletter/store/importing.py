@@ -17,7 +17,7 @@ from newsletter.audience.people import ImportSummary, ImportTerms, LiftedBy, Sup
 from newsletter.errors import GuardRefused
 from newsletter.store.advisory_locks import AdvisoryLock, hold
 from newsletter.store.engine import own_connection, reading, staging
-from newsletter.store.import_comparing import Barred, compare, compared, in_several_rows, is_recorded
+from newsletter.store.import_comparing import KEPT, Barred, compare, compared, in_several_rows, is_recorded
 from newsletter.store.import_merging import changed, merge_people
 from newsletter.store.import_packing import Claim, Staged
 from newsletter.store.import_staging import (
@@ -236,11 +236,12 @@ def _lift_suppressions(connection: sa.Connection, why: str, now: dt.datetime, er
 
 def _add_people(connection: sa.Connection, now: int) -> None:
     """Everyone who is not known, from the first of their rows; `merge_people` adds what their other rows say."""
-    said = ("key", "address", "name", "language", "timezone", "tags", "attributes")
-    rows = sa.select(*(compared.c[name] for name in said), sa.literal(now)).where(
+    address = sa.func.coalesce(compared.c.address, compared.c.key)
+    said = [compared.c[name] for name in KEPT]
+    rows = sa.select(compared.c.key, address, *said, sa.literal(now)).where(
         compared.c.subscriber_id.is_(None), compared.c.barred == 0
     )
-    names = [*said, "created_at"]
+    names = ["key", "address", *KEPT, "created_at"]
     _add(connection, subscriber, names, rows.where(compared.c.several == 0))
     first_wins = rows.where(in_several_rows(compared)).order_by(compared.c.key, compared.c.n)
     connection.execute(insert_new(connection, subscriber).from_select(names, first_wins))
@@ -381,16 +382,15 @@ def _summary(connection: sa.Connection, done: Staged) -> ImportSummary:
     )
     new = sa.and_(compared.c.was.is_(None), compared.c.barred == 0, compared.c.repeated == 0)
     pending = sa.case((sa.and_(new, compared.c.agreed == 0), 1), else_=0)
-    parts: sa.FromClause = sa.select(compared.c.n, outcome.label("outcome"), pending.label("pending")).subquery()
+    each_row = sa.select(compared.c.n, outcome.label("outcome"), pending.label("pending"))
+    # with an offset, SQLite decides of each row once, and not for each of the sums
+    parts: sa.FromClause = each_row.offset(0).subquery()
     if done.several_lists:
         highest = [sa.func.max(parts.c[name]).label(name) for name in ("outcome", "pending")]
         parts = sa.select(parts.c.n, *highest).group_by(parts.c.n).subquery()
-    counted = sa.select(parts.c.outcome, sa.func.count(), sa.func.sum(parts.c.pending)).group_by(parts.c.outcome)
-    found: dict[str, int] = {}
-    waiting = 0
-    for number, rows, some in connection.execute(counted):
-        found[_OUTCOMES[number]] = rows
-        waiting += int(some)
-    # those that were not even compared in full
-    found["unchanged"] = found.get("unchanged", 0) + done.rows - sum(found.values())
-    return ImportSummary(rows=done.rows, pending=waiting, **found)
+    each = [sa.func.sum(sa.case((parts.c.outcome == number, 1), else_=0)) for number in range(len(_OUTCOMES))]
+    *counts, waiting = connection.execute(sa.select(*each, sa.func.sum(parts.c.pending))).one()
+    found = {name: int(count or 0) for name, count in zip(_OUTCOMES, counts, strict=True)}
+    # and those that were not even compared in full
+    found["unchanged"] += done.rows - sum(found.values())
+    return ImportSummary(rows=done.rows, pending=int(waiting or 0), **found)

@@ -7,6 +7,7 @@ import datetime as dt
 import io
 import random
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from newsletter.audience import csv_records
 from newsletter.audience.addresses import BadAddress, mailable, plainly_mailable
 from newsletter.audience.csv_file import Reject, SubscriberCsv
 from newsletter.audience.model import Subscriber, SubscriberColumns
+from newsletter.pipeline.repeated_rows import repeated_rows
 
 NOW = dt.datetime(2026, 1, 7, 6, 30, tzinfo=dt.UTC)
 
@@ -82,8 +84,8 @@ def opened(text: str, own_list: str = "daily", mapped: Mapping[str, str] | None 
 
 
 def said(row: Subscriber) -> dict[str, Any]:
-    """What a subscriber is made of, but where they stand in the file."""
-    names = SubscriberColumns.__slots__
+    """What a subscriber is made of."""
+    names = [column.name for column in fields(SubscriberColumns)]
     return {name: getattr(row, name) for name in names} | {"attributes": dict(row.attributes)}
 
 
@@ -94,7 +96,7 @@ def one_by_one(file: SubscriberCsv) -> tuple[list[dict[str, Any]], list[Reject]]
 
 
 def singles(columns: SubscriberColumns) -> Iterator[dict[str, Any]]:
-    names = SubscriberColumns.__slots__
+    names = [column.name for column in fields(SubscriberColumns)]
     for values in zip(*(getattr(columns, name) for name in names), strict=True):
         row = dict(zip(names, values, strict=True))
         yield row | {"attributes": dict(row["attributes"])}
@@ -190,6 +192,18 @@ def test_the_rejects_of_an_import_say_the_same_both_ways() -> None:
 
 def test_two_columns_whose_names_become_one_keep_the_value_that_they_have_row_by_row() -> None:
     assert assert_alike("email,x,x,x_2\na@example.com,1,2,3\nb@example.com,1,2,\n") == 2
+
+
+def test_repeated_rows_are_the_same_both_ways() -> None:
+    chance = random.Random(7)
+    people = [f"{chance.choice(['r', 'R', '', ' r'])}{chance.randrange(1_500)}@example.com" for _ in range(2_000)]
+    lists = [chance.choice(["", "weekly", "daily;weekly"]) for _ in people]
+    text = written(["email", "list"], [list(row) for row in zip(people, lists, strict=True)])
+    slowly = list(repeated_rows(lambda: [row for row in opened(text).rows() if isinstance(row, Subscriber)]))
+    columns = [row for row in opened(text).columns_of_rows() if not isinstance(row, Reject)]
+    assert not any(isinstance(row, Subscriber) for row in columns)
+    assert list(repeated_rows(lambda: columns)) == slowly
+    assert len(slowly) > 200
 
 
 def alone(text: str) -> str:
