@@ -41,7 +41,8 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-test
-	@set -e; for bench in $(filter-out %/__init__.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$bench $(BENCH_ARGS); done
+	@set -e; for bench in $(filter-out %/__init__.py,$(wildcard benchmarks/*.py)); do \
+		echo "$$bench"; $(BIN)/python $$bench $(BENCH_ARGS); done
 
 clean:
 	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

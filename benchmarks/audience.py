@@ -271,9 +271,9 @@ def measured_rows(folder: Path, rows: int, few: int) -> list[Row]:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Times importing, freezing and showing an audience.")
-    parser.add_argument("--short", action="store_true", help="5,000 rows, for CI; coarser figures")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the file to import, people to freeze")
-    parser.add_argument("--baseline-rows", type=int, default=20_000, help="rows of the file for the baseline")
+    parser.add_argument("--short", action="store_true", help="3,000 rows, for CI; coarser figures")
+    parser.add_argument("--rows", type=int, default=100_000, help="rows of the file to import, people to freeze")
+    parser.add_argument("--baseline-rows", type=int, default=5_000, help="rows of the file for the baseline")
     parser.add_argument("--child", choices=WORK, help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
@@ -281,13 +281,13 @@ def main(arguments: list[str]) -> int:
     if options.child:
         child(options.child, options.url, options.file, options.rows)
         return 0
-    rows, few = (5_000, 300) if options.short else (options.rows, options.baseline_rows)
+    rows, few = (3_000, 200) if options.short else (options.rows, options.baseline_rows)
     # not the default folder for temporary files: the server, run as root, drops to a user who must be able to enter it
     with tempfile.TemporaryDirectory(prefix="newsletter-bench-") as name:
         Path(name).chmod(0o755)
         found = measured_rows(Path(name), rows, few)
     print(f"commit {commit()}, Python {platform.python_version()}, {os.cpu_count()} x {processor()}")
-    print(f"one run; each figure in a process of its own{'' if rows >= 1_000_000 else '; too few rows to say much'}")
+    print(f"one run; each figure in a process of its own{'' if rows >= 100_000 else '; too few rows to say much'}")
     print(f"  {'':<62}{''.join(f'{kind:>12}' for kind in found[0].figures)}")
     for row in found:
         print(f"  {row.label:<62}{''.join(f'{one:>12,.{row.decimals}f}' for one in row.figures.values())}")

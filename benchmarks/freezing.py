@@ -175,7 +175,7 @@ def databases(folder: Path) -> Iterator[dict[str, sa.Engine]]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Times freezing an audience.")
     parser.add_argument("--short", action="store_true", help="20,000 people, to see that it runs")
-    parser.add_argument("--people", type=int, default=1_000_000, help="how many may be mailed")
+    parser.add_argument("--people", type=int, default=300_000, help="how many may be mailed")
     options = parser.parse_args(arguments)
     members = 20_000 if options.short else options.people
     # not the default folder for temporary files: the server, run as root, drops to a user who must be able to enter it

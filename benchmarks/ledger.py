@@ -116,7 +116,7 @@ def used(engine: sa.Engine) -> int:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Times the ledger.")
     parser.add_argument("--short", action="store_true", help="2,000 people, to see that it runs")
-    parser.add_argument("--people", type=int, default=1_000_000, help="how many are mailed")
+    parser.add_argument("--people", type=int, default=100_000, help="how many are mailed")
     options = parser.parse_args(arguments)
     wanted = 2_000 if options.short else options.people
     with tempfile.TemporaryDirectory(prefix="newsletter-bench-") as folder:

@@ -1,17 +1,16 @@
-"""How late the first message is: from the slot's time to the first answer of the server that accepts one.
+"""How late the first message is: from the slot's time to the moment in which the server accepts one.
 
     .venv/bin/python benchmarks/schedule.py [--short] [--people N] [--slots N]
 
 Starts `newsletter run` as a process over a newsletter with so many recipients, whose slots come seconds apart as
 editions of one day, against an SMTP server of this machine that is a process of its own. Each run is cancelled once it
-has begun: what is timed is the beginning. SQLite.
+has begun: what is timed is the beginning. SQLite, filled by statements: the folder of subscriber files is empty.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-import json
 import os
 import signal
 import statistics
@@ -19,36 +18,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # it is run as a file
+from benchmarks.harness.projects import fill
+from benchmarks.sinks import Sink, running
 from newsletter.project_files import copy_project
 
 ROOT = Path(__file__).parents[1]
-TARGET = 1.0
-#: Seconds between two slots: the next one is prepared two minutes ahead, beside the one before.
-APART = 20
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-
-
-@contextmanager
-def smtp_server(record: Path) -> Iterator[int]:
-    """Its port; it writes a line for each message that it accepts, with the time."""
-    command = [sys.executable, "-m", "servers.smtp_server", "--port", "0", "--record", str(record)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_ENVIRONMENT) as server:
-        assert server.stdout is not None
-        try:
-            yield int(server.stdout.readline())
-        finally:
-            server.kill()
+TARGET = 0.5
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def write_project(folder: Path, port: int, people: int, slots: Sequence[dt.datetime]) -> None:
-    """A newsletter with an edition for each slot."""
+    """A newsletter with an edition for each slot, and so many people in its database."""
     copy_project(folder)
-    rows = "".join(f"p{number:07}@example.com,2025-01-01\n" for number in range(people))
-    (folder / "subscribers" / "daily-buzz.csv").write_text(f"email,consent_at\n{rows}", "utf-8")
+    (folder / "subscribers" / "daily-buzz.csv").unlink()
     issue = (folder / "issues" / "2026-01-07.txt").read_text("utf-8")
     (folder / "issues" / "2026-01-07.txt").unlink()
     config = (folder / "config.toml").read_text("utf-8")
@@ -75,6 +61,8 @@ def write_project(folder: Path, port: int, people: int, slots: Sequence[dt.datet
         file = folder / "issues" / f"{at:%Y-%m-%d}.e{number}.txt"
         file.write_text("\n".join(lines) + "\n", "utf-8")
         os.utime(file, (time.time() - 60, time.time() - 60))
+    newsletter(folder, "db", "upgrade")
+    fill(folder / "var" / "newsletter.db", people)
 
 
 def newsletter(folder: Path, *arguments: str) -> None:
@@ -91,56 +79,51 @@ def noon_zone() -> dt.timezone:
 
 def lateness(folder: Path, people: int, number: int) -> list[float]:
     """Seconds from each slot to its first accepted message."""
-    record = folder / "record.ndjson"
-    with smtp_server(record) as port:
+    with running("smtp") as sink:
         project = folder / "project"
-        # the first import of everybody, and the first preparation, take their time
-        first = (dt.datetime.now(noon_zone()) + dt.timedelta(seconds=20 + people / 8_000)).replace(microsecond=0)
-        slots = [first + dt.timedelta(seconds=APART * one) for one in range(number)]
-        write_project(project, port, people, slots)
-        newsletter(project, "subscribers", "sync")
+        # filling, starting, and what is prepared two minutes ahead: at first several runs, one after the other
+        wait = dt.timedelta(seconds=6 + people / 20_000)
+        apart = dt.timedelta(seconds=5 + people // 100_000)
+        first = (dt.datetime.now(noon_zone()) + wait).replace(microsecond=0)
+        slots = [first + apart * one for one in range(number)]
+        write_project(project, sink.port, people, slots)
         with (project / "log").open("w") as log:
             daemon = subprocess.Popen(
                 [sys.executable, "-m", "newsletter", "run"], cwd=project, env=_ENVIRONMENT, stdout=log, stderr=log
             )
             try:
-                found = [first_accepted(project, record, at, f"e{one}") for one, at in enumerate(slots)]
+                found = [first_accepted(project, sink, at, f"e{one}") for one, at in enumerate(slots)]
             finally:
                 daemon.send_signal(signal.SIGTERM)
                 daemon.wait(60)
     return found
 
 
-def first_accepted(project: Path, record: Path, at: dt.datetime, edition: str) -> float:
+def first_accepted(project: Path, sink: Sink, at: dt.datetime, edition: str) -> float:
     """Seconds from the slot to the first message accepted after it; then its run is cancelled, to leave the machine to
     the next one."""
-    end = at.timestamp() + 60
-    while time.time() < end:
-        if time.time() >= at.timestamp() and record.exists():
-            for line in record.read_text("utf-8").splitlines():
-                entry = json.loads(line)
-                if entry["at"] >= at.timestamp():
-                    newsletter(project, "cancel", f"daily-buzz/{at:%Y-%m-%d}.{edition}")
-                    time.sleep(1)  # calls that are out
-                    record.write_text("")
-                    return float(entry["at"]) - at.timestamp()
-        time.sleep(0.005)
+    time.sleep(max(0.0, at.timestamp() - time.time() - 0.2))
+    sink.reset()
+    while time.time() < at.timestamp() + 60:
+        if told := sink.tally().first:
+            newsletter(project, "cancel", f"daily-buzz/{at:%Y-%m-%d}.{edition}")
+            return told - at.timestamp()
+        time.sleep(0.01)
     raise AssertionError(f"nothing was accepted within a minute of {at}:\n{(project / 'log').read_text()[-4000:]}")
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Times the beginning of scheduled runs.")
-    parser.add_argument("--short", action="store_true", help="1,000 people and 2 slots, to see that it runs")
-    parser.add_argument("--people", type=int, default=100_000)
-    parser.add_argument("--slots", type=int, default=20)
+    parser.add_argument("--short", action="store_true", help="1,000 people and a slot, to see that it runs")
+    parser.add_argument("--people", type=int, default=1_000_000)
+    parser.add_argument("--slots", type=int, default=3)
     options = parser.parse_args(arguments)
-    people, number = (1_000, 2) if options.short else (options.people, options.slots)
+    people, number = (1_000, 1) if options.short else (options.people, options.slots)
     with tempfile.TemporaryDirectory(prefix="newsletter-bench-") as folder:
-        found = sorted(lateness(Path(folder), people, number))
-    p99 = found[min(len(found) - 1, int(0.99 * len(found)))]
+        found = lateness(Path(folder), people, number)
     print(
-        f"slot to first accepted message, {people:,} recipients prepared, {number} slots: "
-        f"p50 {statistics.median(found):.3f} s, p99 {p99:.3f} s, worst {found[-1]:.3f} s (target: p99 under {TARGET} s)"
+        f"slot to first accepted message, {people:,} recipients prepared, {number} slot{'s' if number > 1 else ''}: "
+        f"p50 {statistics.median(found):.3f} s, worst {max(found):.3f} s (target: under {TARGET} s)"
     )
     return 0
 

@@ -228,9 +228,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Sends an issue over loopback, and reads all that arrived.")
     parser.add_argument("--short", action="store_true", help="a few seconds, for CI; coarser figures")
     parser.add_argument("--issue", type=Path, default=ROOT / "issues" / "2026-01-07.txt", help="the issue to send")
-    parser.add_argument("--people", type=int, default=2_000, help="how many subscribers")
+    parser.add_argument("--people", type=int, default=1_000, help="how many subscribers")
     options = parser.parse_args(arguments)
-    people = 200 if options.short else options.people
+    people = 120 if options.short else options.people
     found = {kind: measure(kind, options.issue, people) for kind in SERVERS}
     print(f"commit {commit()}, Python {platform.python_version()}, {os.cpu_count()} x {processor()}")
     print(f"issue {options.issue.name}, {people:,} subscribers; one run, servers on the same machine")

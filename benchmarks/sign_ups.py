@@ -69,7 +69,7 @@ def main() -> int:
     """Measures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="enough to see that it still runs")
-    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--requests", type=int, default=3_000)
     given = parser.parse_args()
     count = 300 if given.short else given.requests
     with tempfile.TemporaryDirectory() as folder:

@@ -309,7 +309,7 @@ def measure(people: int, rate: int, most: int, *, postgresql: bool) -> Figures:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Posts events while a send runs, and kills who takes them in.")
     parser.add_argument("--short", action="store_true", help="a few seconds, for CI; coarser figures")
-    parser.add_argument("--people", type=int, default=25_000, help="how many subscribers; two events of each")
+    parser.add_argument("--people", type=int, default=10_000, help="how many subscribers; two events of each")
     parser.add_argument("--rate", type=int, default=600, help="messages a second that are sent")
     parser.add_argument("--postgresql", action="store_true", help="on PostgreSQL instead of SQLite")
     options = parser.parse_args(arguments)

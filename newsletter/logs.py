@@ -12,8 +12,6 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any
 
-import structlog
-
 from newsletter.delivery.ledger import Balance, RunRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.observing import EndedCall, Unobserved
@@ -49,6 +47,8 @@ def discreet(text: str) -> str:
 
 def configure(*, terminal: bool, plain: bool = False) -> None:
     """Writes the log to standard error from now on; `terminal`: for people, `plain`: in words, with the time of day."""
+    import structlog  # brings 10 MB of other libraries, and most commands have no log
+
     renderer: Any = structlog.processors.JSONRenderer(ensure_ascii=False, sort_keys=False, default=str)
     if terminal:
         renderer = _in_words if plain else structlog.processors.KeyValueRenderer(key_order=_FIRST, drop_missing=True)
@@ -74,6 +74,8 @@ def write(level: str, event: str, /, **fields: object) -> None:
     """A line of the log, where that is on; `level`: debug, info, warning or error; exception: error, with the
     traceback of the exception that is being handled."""
     if _state["on"]:
+        import structlog  # see configure
+
         traceback = {"exc_info": True} if level == "exception" else {}
         getattr(structlog.get_logger(), level)(event, **traceback, **fields)
 

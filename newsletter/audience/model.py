@@ -6,10 +6,15 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from newsletter.audience.people import SuppressionReason
+
+
+#: What most people have.
+NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
 class ConsentState(StrEnum):
@@ -92,9 +97,11 @@ class SubscriberColumns:
     left_everywhere: Sequence[bool | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A subscriber in an audience: what a mail to them needs. `id` is their number in the database, never reused."""
+class Member(NamedTuple):
+    """A subscriber in an audience: what a mail to them needs. `id` is their number in the database, never reused.
+
+    A tuple, as `delivery.model.Recipient` is: a run makes one of each a message, at a quarter of a dataclass's cost.
+    """
 
     id: int
     key: str
@@ -102,7 +109,7 @@ class Member:
     name: str = ""
     language: str = ""
     timezone: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
     #: Whether they consented to opens being measured.
     measures_opens: bool = False
 

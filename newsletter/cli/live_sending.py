@@ -86,11 +86,13 @@ def _go(
 ) -> None:
     from newsletter.cli import run_words
     from newsletter.cli.draining import draining
+    from newsletter.cli.frugality import keep_little
     from newsletter.cli.send_progress import send_progress
     from newsletter.pipeline.run_report import status_document
     from newsletter.wiring.sending import Watchers  # see send_live
 
     _refuse_unwritable(metrics)
+    keep_little()
     watchers = Watchers()
     started = time.monotonic()
     try:

@@ -62,12 +62,14 @@ def run(
     _refuse_nonsense(options, once=once, with_web=with_web)
     from newsletter import logs  # not needed by --help, like all below
     from newsletter.cli.draining import draining
+    from newsletter.cli.frugality import keep_little
     from newsletter.wiring.daemons import RunningSchedule, open_database, refuse_nothing_scheduled
 
     loaded = options.settings()
     refuse_nothing_scheduled(loaded)
     terminal = sys.stderr.isatty()
     logs.configure(terminal=terminal, plain=not options.console.verbose)
+    keep_little()
     schedule = RunningSchedule(loaded, lambda text: logs.write("info", "note", title=text), options.settings)
     with draining(schedule.stop, first=_FIRST, second=_SECOND), _hearing_hangup(schedule.read_again):
         if once:

@@ -12,7 +12,7 @@ from newsletter.audience.model import Member
 from newsletter.delivery import retrying
 from newsletter.delivery.clock import Clock
 from newsletter.delivery.ledger import Claim, Report
-from newsletter.delivery.model import Accepted, Batch, Outcome, Recipient, Refused, Unknown
+from newsletter.delivery.model import Accepted, Batch, Outcome, Recipient, Recipients, Refused, Unknown
 from newsletter.delivery.observing import EndedCall, counted
 from newsletter.delivery.pacing import Limiter
 from newsletter.delivery.provider import CallRefused, MailProvider
@@ -106,11 +106,11 @@ class Caller:
         return self._answered(claim, answer, self._clock.monotonic() - began)
 
     def _prepared(self, claim: Claim) -> tuple[Batch, dict[Variant, RenderedIssue]]:
-        recipients = tuple(self._recipients_of(claim.members))
+        recipients = self._recipients_of(claim.members)
         if len(recipients) != len(claim.members):
             raise ValueError(f"{len(claim.members)} members became {len(recipients)} recipients")
         batch = Batch(self._run, claim.batch, self._letterhead, recipients, claim.call_id)
-        return batch, self._rendered_for({recipient.variant for recipient in recipients})
+        return batch, self._rendered_for(set(Recipients.of(recipients).variants))
 
     def _rendered_for(self, variants: Iterable[Variant]) -> dict[Variant, RenderedIssue]:
         with self._rendering:  # rendering takes seconds, and each variant is rendered once

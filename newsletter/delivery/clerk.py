@@ -1,7 +1,7 @@
 """The one who talks to the ledger: gathers what all threads report and wish, and makes one exchange of it.
 
 A commit costs the same for one call and for fifty. Whoever comes while an exchange is made is in the next one: so the
-slower the database, the more there is in each, and nobody is made to wait for company.
+slower the database, the more there is in each. Where many threads are at work, the first waits a moment for company.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ KEEP_EVERY = 5.0
 ASK_EVERY = 5.0
 #: However near a due time is, a thread without work rests this long.
 SHORTEST_REST = 0.02
+#: One thread in so many is company enough, and for no longer than this do those who came wait for it.
+COMPANY_OF, COMPANY_WAIT = 4, 0.01
 #: How soon somebody's wish to stop is noticed.
 LOOK_EVERY = 0.1
 
@@ -195,6 +197,7 @@ class Clerk:
             to_keep = max(0.0, self._keep_at - self._clock.monotonic()) if keeping else LOOK_EVERY
             self._clock.wait(self._arrived, min(LOOK_EVERY, to_keep))
         self._gather()
+        self._wait_for_company()
         if self._stop.is_set():
             self._finish()
         if self._given_up:
@@ -221,6 +224,16 @@ class Clerk:
                 reason = ended.pause or self._tripped(ended)
                 if reason and not self._pause and self.halt is None:
                     self._pause = reason
+
+    def _wait_for_company(self) -> None:
+        """An exchange costs a millisecond or two, whoever is in it: with many threads most of it is shared. With few,
+        nobody waits."""
+        until = self._clock.monotonic() + COMPANY_WAIT
+        while 0 < len(self._unanswered) < self._at_work // COMPANY_OF:
+            left = until - self._clock.monotonic()
+            if left <= 0 or self._stop.is_set() or not self._clock.wait(self._arrived, left):
+                return
+            self._gather()
 
     def _keep(self) -> None:
         if self._clock.monotonic() >= self._keep_at:

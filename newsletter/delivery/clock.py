@@ -8,6 +8,11 @@ import time
 from typing import Protocol
 
 
+def boot_time() -> float:
+    """Seconds since the machine started, its sleep included (clock_gettime(2))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Clock(Protocol):
     """Tells the time, and waits. Used by several threads at once."""
 

@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from newsletter.delivery.return_paths import ReturnPaths
+from newsletter.delivery.sealing import NumberSealer
 
-_ID_BYTES = 8
 _KEY_BYTES = 64
 #: 16 bytes of synthetic IV, which is also the proof, and the number: 32 characters of base64 without padding.
 _TOKEN_LENGTH = 32
+#: From the alphabet of base64 to the one for URLs (RFC 4648, section 5).
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class Purpose(StrEnum):
@@ -55,8 +57,10 @@ class LinkMaker:
     def __init__(self, base_url: str, newsletter: str, secrets: Sequence[str]) -> None:
         self._base = base_url.rstrip("/")
         self._newsletter = newsletter
-        self._ciphers = [AESSIV(_key(secret)) for secret in secrets]
+        keys = [_key(secret) for secret in secrets]
+        self._ciphers = [AESSIV(key) for key in keys]
         self._bound_to = {purpose: [f"{purpose}/{newsletter}".encode()] for purpose in Purpose}
+        self._sealers = {purpose: NumberSealer(keys[0], bound_to) for purpose, [bound_to] in self._bound_to.items()}
         #: The tokens of envelope senders, by the same keys.
         self.return_paths = ReturnPaths(newsletter, secrets)
 
@@ -65,8 +69,26 @@ class LinkMaker:
         return RecipientLinks(
             unsubscribe_url=self._url(Purpose.UNSUBSCRIBE, subscriber_id),
             preferences_url=self._url(Purpose.PREFERENCES, subscriber_id),
-            view_url=f"{self._base}/archive/{self._newsletter}/{slot}",
+            view_url=self.view_url(slot),
         )
+
+    def view_url(self, slot: str) -> str:
+        """Where the issue of one slot is read; the same for everybody."""
+        return f"{self._base}/archive/{self._newsletter}/{slot}"
+
+    def urls(self, purpose: Purpose, numbers: Sequence[int]) -> list[str]:
+        """The link for `purpose` of each subscriber (or sign-up), by number."""
+        return self._tokens(purpose, numbers, f"{self._base}/{purpose}/{self._newsletter}/")
+
+    def tokens(self, purpose: Purpose, numbers: Sequence[int]) -> list[str]:
+        """The `token` of each number for `purpose`."""
+        return self._tokens(purpose, numbers, "")
+
+    def _tokens(self, purpose: Purpose, numbers: Sequence[int], start: str) -> list[str]:
+        # 24 octets are 32 characters: what is encoded together can be cut apart
+        sealed = binascii.b2a_base64(self._sealers[purpose].seal(numbers), newline=False)
+        text = sealed.translate(_URL_SAFE).decode("ascii")
+        return [start + text[at : at + _TOKEN_LENGTH] for at in range(0, len(text), _TOKEN_LENGTH)]
 
     def subscriber_id(self, purpose: Purpose, token: str) -> int | None:
         """Whose token it is; None for every token that was not made for this newsletter and purpose."""
@@ -85,8 +107,7 @@ class LinkMaker:
 
     def token(self, purpose: Purpose, number: int) -> str:
         """The token of this number for `purpose`: 32 characters that a URL carries as they are."""
-        sealed = self._ciphers[0].encrypt(number.to_bytes(_ID_BYTES, "big"), self._bound_to[purpose])
-        return base64.urlsafe_b64encode(sealed).decode()
+        return self.tokens(purpose, [number])[0]
 
     def open_url(self, subscriber_id: int, slot: str) -> str:
         """The address of the image by which an open of the issue of one slot is counted."""
@@ -98,7 +119,7 @@ class LinkMaker:
         return self._url(Purpose.CONFIRM, signup_id)
 
     def _url(self, purpose: Purpose, number: int) -> str:
-        return f"{self._base}/{purpose}/{self._newsletter}/{self.token(purpose, number)}"
+        return self.urls(purpose, [number])[0]
 
 
 def _key(secret: str) -> bytes:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
+from typing import NamedTuple, TypeVar, overload
 
 from newsletter.rendering.letter import Letterhead
 from newsletter.rendering.model import Variant
 
+_Any = TypeVar("_Any")
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+
+class Recipient(NamedTuple):
     """One member of a batch, with everything that differs from one recipient to the next.
 
     `id` is opaque and stable for (run, subscriber); `values` fill the holes and are raw. `return_token` names the
@@ -29,6 +32,84 @@ class Recipient:
     unsubscribe_mailto: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Recipients(Sequence[Recipient]):
+    """The recipients of a call, a column for each field of `Recipient`, all of one length. One of its own is made of
+    whoever is asked for: an adapter that writes a thousand into one request asks for the columns.
+
+    `values` has the column of each hole's name.
+    """
+
+    ids: Sequence[str]
+    addresses: Sequence[str]
+    names: Sequence[str]
+    message_ids: Sequence[str]
+    unsubscribe_urls: Sequence[str]
+    values: Mapping[str, Sequence[str]]
+    variants: Sequence[Variant]
+    return_tokens: Sequence[str]
+    unsubscribe_mailtos: Sequence[str]
+
+    @classmethod
+    def of(cls, recipients: Sequence[Recipient]) -> Recipients:
+        """These; of their values, those that everybody has."""
+        if isinstance(recipients, Recipients):
+            return recipients
+        ids, addresses, names, message_ids, urls, values, variants, tokens, mailtos = (
+            zip(*recipients, strict=True) if recipients else ((),) * len(Recipient._fields)
+        )
+        common = [name for name in next(iter(values), {}) if all(name in one for one in values)]
+        columns = {name: [one[name] for one in values] for name in common}
+        return cls(ids, addresses, names, message_ids, urls, columns, variants, tokens, mailtos)
+
+    def at(self, places: Sequence[int]) -> Recipients:
+        """Those at these places, in this order."""
+
+        def some(column: Sequence[_Any]) -> Sequence[_Any]:
+            return [column[place] for place in places]
+
+        return Recipients(
+            some(self.ids),
+            some(self.addresses),
+            some(self.names),
+            some(self.message_ids),
+            some(self.unsubscribe_urls),
+            {name: some(column) for name, column in self.values.items()},
+            some(self.variants),
+            some(self.return_tokens),
+            some(self.unsubscribe_mailtos),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Recipient]:
+        names = tuple(self.values)
+        rows = zip(*self.values.values(), strict=True) if names else repeat(())
+        values = (dict(zip(names, row, strict=True)) for row in rows)
+        yield from map(
+            Recipient,
+            self.ids,
+            self.addresses,
+            self.names,
+            self.message_ids,
+            self.unsubscribe_urls,
+            values,
+            self.variants,
+            self.return_tokens,
+            self.unsubscribe_mailtos,
+        )
+
+    @overload
+    def __getitem__(self, place: int) -> Recipient: ...
+    @overload
+    def __getitem__(self, place: slice) -> Recipients: ...
+    def __getitem__(self, place: int | slice) -> Recipient | Recipients:
+        if isinstance(place, slice):
+            return self.at(range(len(self))[place])
+        return next(iter(self.at([range(len(self))[place]])))
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The recipients of one provider call. `run` and `number` are the run's and its batch's (from 1); `call_id` is the
@@ -37,7 +118,7 @@ class Batch:
     run: str
     number: int
     letterhead: Letterhead
-    recipients: tuple[Recipient, ...]
+    recipients: Sequence[Recipient]
     call_id: str = ""
 
 
@@ -99,6 +180,8 @@ class Limits:
     per_recipient_status: bool = True
     #: A call is many messages, each accepted or refused by itself (SMTP): the claim covers a window of them.
     one_message_at_a_time: bool = False
+    #: `Recipient.return_token` is put into the envelope sender; without it nobody need make one.
+    return_tokens: bool = True
     #: Bytes of one call's body; None: no limit is known.
     bytes_per_call: int | None = None
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from newsletter.delivery.ledger import Claim, Report
-from newsletter.delivery.model import Accepted, Busy, Outcome, Receipt, Recipient, Refused, Unknown
+from newsletter.delivery.model import Accepted, Busy, Outcome, Receipt, Recipient, Recipients, Refused, Unknown
 from newsletter.delivery.observing import STATES, provider_words
 from newsletter.delivery.provider import Blame, CallRefused
 from newsletter.delivery.terms import SendTerms
@@ -29,6 +29,9 @@ def outcomes_by_member(
     told = receipt.outcomes if isinstance(receipt, Receipt) else None
     if not isinstance(told, Mapping):
         raise UnbalancedReceipt(f"the provider {adapter!r} answered with {type(receipt).__name__}, not with a receipt")
+    answers = list(map(told.get, Recipients.of(recipients).ids))
+    if len(told) == len(answers) and STATES.keys() >= set(map(type, answers)):
+        return dict(zip([member.id for member in claim.members], answers, strict=True))  # type: ignore[arg-type] # no None
     found: dict[int, Outcome] = {}
     for member, recipient in zip(claim.members, recipients, strict=True):
         outcome = told.get(recipient.id)

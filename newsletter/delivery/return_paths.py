@@ -10,8 +10,9 @@ import base64
 import binascii
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from newsletter.delivery.names import RunName
+from newsletter.delivery.sealing import NumberSealer
 
 #: 16 bytes of synthetic IV, which is also the proof, and 9 of content, in base32 without padding. With `bounces+`
 #: before it and room to spare it stays within the 64 octets of a local part (RFC 5321, 4.5.3.1.1).
@@ -57,25 +59,25 @@ class ReturnPaths:
 
     def __init__(self, newsletter: str, secrets: Sequence[str]) -> None:
         self._newsletter = newsletter
-        self._ciphers = [AESSIV(_key(secret)) for secret in secrets]
+        keys = [_key(secret) for secret in secrets]
+        self._key = keys[0]
+        self._ciphers = [AESSIV(key) for key in keys]
         self._bound_to = [f"return path/{newsletter}".encode()]
 
-    def tokens(self, run: RunName) -> Callable[[int], str]:
-        """What gives the token of each subscriber's delivery in `run`: 40 letters and digits. '' for a number that has
+    def tokens(self, run: RunName, numbers: Sequence[int]) -> list[str]:
+        """The token of each of these subscribers' deliveries in `run`: 40 letters and digits. '' for a number that has
         no room in one."""
         date, _, edition = run.slot.partition(".")
         # two bytes last until 2149
         days = (dt.date.fromisoformat(date) - _FIRST_DAY).days % (1 << 8 * _DAY_BYTES)
         rest = days.to_bytes(_DAY_BYTES, "big") + _hashed(edition)
-        encrypt, bound_to = self._ciphers[0].encrypt, self._bound_to
-
-        def token(subscriber_id: int) -> str:
-            if not 0 <= subscriber_id < _MOST:
-                return ""
-            sealed = encrypt(subscriber_id.to_bytes(_ID_BYTES, "big") + rest, bound_to)
-            return base64.b32encode(sealed).decode().lower()
-
-        return token
+        sealed = _sealer(self._key, self._bound_to[0], rest).seal(
+            [number if 0 <= number < _MOST else 0 for number in numbers]
+        )
+        # 25 octets are 40 characters: what is encoded together can be cut apart
+        text = base64.b32encode(sealed).decode().lower()
+        tokens = [text[at : at + TOKEN_LENGTH] for at in range(0, len(text), TOKEN_LENGTH)]
+        return [token if 0 <= number < _MOST else "" for token, number in zip(tokens, numbers, strict=True)]
 
     def read(self, token: str) -> ReturnPath | None:
         """What the token stands for; None for every text that was not made for this newsletter. Case means nothing:
@@ -97,6 +99,11 @@ class ReturnPaths:
         number, days = content[:_ID_BYTES], content[_ID_BYTES : _ID_BYTES + _DAY_BYTES]
         date = _FIRST_DAY + dt.timedelta(days=int.from_bytes(days, "big"))
         return ReturnPath(self._newsletter, int.from_bytes(number, "big"), date, content[-_EDITION_BYTES:])
+
+
+@lru_cache(maxsize=16)
+def _sealer(key: bytes, bound_to: bytes, rest: bytes) -> NumberSealer:
+    return NumberSealer(key, bound_to, octets=_ID_BYTES, rest=rest)
 
 
 def _hashed(edition: str) -> bytes:

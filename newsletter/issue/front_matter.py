@@ -11,8 +11,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import yaml
-
 from newsletter.errors import IssueError, Place
 from newsletter.issue.decode import clean
 
@@ -56,8 +54,13 @@ def read_front_matter(lines: Sequence[str], source: str) -> FrontMatter:
             place=Place(source, opening + 1),
             hint=_KEYS_HINT,
         )
-    read = _read_toml if fence == "+++" else _read_yaml
-    values = read(text, source, opening + 1)
+    if fence == "+++":
+        values = _read_toml(text, source, opening + 1)
+    else:
+        # few issues need PyYAML
+        from newsletter.issue.yaml_front_matter import read_yaml
+
+        values = read_yaml(text, source, opening + 1)
     reader = _Values(values, inside, source, opening + 1)
     reader.refuse_unknown()
     return FrontMatter(
@@ -77,52 +80,13 @@ def _read_toml(text: str, source: str, fence_line: int) -> dict[object, object]:
         line = int(found["line"]) if found and found["line"] else text.count("\n") or 1
         column = int(found["column"]) if found and found["column"] else None
         message = _TOML_PLACE.sub("", str(error))
-        raise _broken("TOML", message, Place(source, fence_line + line, column)) from None
+        raise broken("TOML", message, Place(source, fence_line + line, column)) from None
     except (ValueError, RecursionError):  # a number of thousands of digits, or brackets a thousand deep
-        raise _broken("TOML", "a value that cannot be read", Place(source, fence_line)) from None
+        raise broken("TOML", "a value that cannot be read", Place(source, fence_line)) from None
 
 
-class _NoAliasLoader(yaml.SafeLoader):
-    """The safe loader without aliases, which can blow a few lines up to gigabytes, and without repeated keys."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs leave it out
-            raise yaml.composer.ComposerError(None, None, "aliases are not accepted", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
-        seen: set[object] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f'"{key.value}" is given twice', key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _read_yaml(text: str, source: str, fence_line: int) -> dict[object, object]:
-    try:
-        # S506 wants yaml.safe_load; the loader below is the safe one, made stricter.
-        values = yaml.load(text, Loader=_NoAliasLoader)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(source, fence_line + mark.line + 1, mark.column + 1) if mark else Place(source, fence_line)
-        raise _broken("YAML", error.problem or error.context or "unreadable", place) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise _broken("YAML", "a character that YAML does not accept", Place(source, fence_line + line)) from None
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
-        # PyYAML lets its own ValueError (a day that does not exist), TypeError and the like escape.
-        raise _broken("YAML", "a value that cannot be read", Place(source, fence_line)) from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise _broken("YAML", 'expected lines such as "subject: …"', Place(source, fence_line + 1))
-    return values
-
-
-def _broken(language: str, problem: str, place: Place) -> IssueError:
+def broken(language: str, problem: str, place: Place) -> IssueError:
+    """What is raised where the front matter is not of its language."""
     return IssueError(
         f"the front matter is not valid {language}: {problem}", place=place, hint="Text with : or # needs quotes."
     )

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from newsletter.errors import IssueError, Place
 from newsletter.issue.decode import clean, decode_lines
 from newsletter.issue.front_matter import read_front_matter
-from newsletter.issue.markdown import read_markdown
 from newsletter.issue.model import Issue, Section
 from newsletter.issue.plain_text import read_plain
 from newsletter.issue.title_date import title_date
@@ -47,7 +46,13 @@ def parse_issue(
         raise IssueError(message, place=Place(source), hint=_SHAPE)
     if markdown is None:
         markdown = source.lower().endswith(".md")
-    read = read_markdown(lines, front.end, source) if markdown else read_plain(lines, front.end, source, sections)
+    if markdown:
+        # the parser and the sanitiser take a while to load, and plain text needs neither
+        from newsletter.issue.markdown import read_markdown
+
+        read = read_markdown(lines, front.end, source)
+    else:
+        read = read_plain(lines, front.end, source, sections)
     if not any(section.stories for section in read.sections):
         found = "no story" if read.sections or read.note else "a title and nothing below it"
         raise IssueError(f"{found}: there is nothing to send", place=Place(source, read.title_line), hint=_SHAPE)

@@ -24,7 +24,7 @@ from newsletter.errors import GuardRefused, OutputError
 from newsletter.pipeline.issue_audience import IssueAudience
 from newsletter.pipeline.prepare import Prepared, letterhead_of
 from newsletter.pipeline.preview_page import EXCLUDED_SHOWN, FILES, MEMBERS_SHOWN, PreviewFacts, preview_page
-from newsletter.pipeline.sample_mail import choose_mail, links_of, recipients_of
+from newsletter.pipeline.sample_mail import addressing_of, choose_mail, links_of
 from newsletter.pipeline.staging import staged_folder
 from newsletter.preflight.model import Level
 
@@ -123,7 +123,7 @@ def _sent(
     send_run(
         DryLedger(audience.plan.members, audience.store.members, record),
         provider,
-        recipients_of=lambda members: tuple(recipients_of(prepared, members, links)),
+        recipients_of=addressing_of(prepared, links).all,
         rendered=lambda variant: prepared.renderer.render(prepared.issue, variant),
         letterhead=letterhead_of(prepared),
         terms=terms,

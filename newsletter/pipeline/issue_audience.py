@@ -14,8 +14,9 @@ from newsletter.audience.addresses import BadAddress, parse_address
 from newsletter.audience.model import Audience, Excluded, Exclusion, Member
 from newsletter.audience.people import PlannedAudience, Selection
 from newsletter.audience.store import AudienceStore
-from newsletter.errors import AudienceError, IssueError, Place, UsageError
+from newsletter.errors import AudienceError, UsageError
 from newsletter.issue.model import Issue
+from newsletter.pipeline.issue_lists import lists_named
 from newsletter.pipeline.left_out_rows import LeftOutRows
 from newsletter.pipeline.request import IssueRequest
 from newsletter.pipeline.sync_subscribers import subscriber_files
@@ -100,19 +101,8 @@ class IssueAudience:
 
 
 def lists_of(request: IssueRequest, issue: Issue) -> Selection:
-    """Whom the issue is for: the newsletter's lists, or those of them that the issue's front matter names.
-
-    Raises IssueError where it names a list that is not the newsletter's.
-    """
-    lists = request.newsletter.lists
-    strangers = [name for name in issue.lists if name not in lists]
-    if strangers:
-        raise IssueError(
-            f"`lists` names {strangers[0]!r}, which is none of the newsletter's lists",
-            place=Place(issue.source, issue.lists_line or None),
-            hint=f"its lists are: {', '.join(lists)}",
-        )
-    return Selection(lists=tuple(issue.lists or lists))
+    """Whom the issue is for. Raises IssueError where it names a list that is not the newsletter's."""
+    return Selection(lists=lists_named(request, issue))
 
 
 def refuse_unknown_lists(request: IssueRequest, selection: Selection, store: AudienceStore, rows: LeftOutRows) -> None:

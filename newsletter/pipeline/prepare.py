@@ -12,7 +12,7 @@ from newsletter.delivery.names import RunName
 from newsletter.errors import Place, TemplateError, shown
 from newsletter.issue.find import earlier_issues, read_issue
 from newsletter.issue.model import Issue
-from newsletter.pipeline.issue_audience import lists_of
+from newsletter.pipeline.issue_lists import lists_named
 from newsletter.pipeline.request import IssueRequest
 from newsletter.pipeline.slot_time import slot_time
 from newsletter.preflight.model import Examined, Finding, Level
@@ -91,7 +91,7 @@ def prepare(request: IssueRequest, template_roots: Sequence[Path], values_of: Br
     issue = read_issue(folder, newsletter.issue_path, request.ref, newsletter.sections)
     publication = publication_of(request)
     renderer, rendered = _rendered(newsletter, template_roots, publication, issue)
-    lists_of(request, issue)  # raises where the issue names a list that is not the newsletter's
+    lists_named(request, issue)  # raises where the issue names a list that is not the newsletter's
     earlier = earlier_issues(folder, newsletter.issue_path, issue, newsletter.sections)
     variants = {renderer.variant_of({})}
     if renderer.fields:  # else the audience need not be read

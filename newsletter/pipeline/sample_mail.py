@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import email
 import email.policy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from newsletter.audience.model import Member
 from newsletter.delivery.links import LinkMaker
 from newsletter.delivery.model import Recipient
-from newsletter.delivery.recipients import recipients
+from newsletter.delivery.recipients import Addressing
 from newsletter.errors import AudienceError
 from newsletter.pipeline.issue_audience import IssueAudience
 from newsletter.pipeline.prepare import Prepared, letterhead_of, tracking_of
@@ -46,16 +46,16 @@ def links_of(prepared: Prepared, secrets: Sequence[str]) -> LinkMaker:
     return LinkMaker(prepared.publication.base_url, prepared.name, secrets)
 
 
-def recipients_of(prepared: Prepared, members: Iterable[Member], links: LinkMaker) -> Iterator[Recipient]:
-    """The members of the audience as recipients of the issue."""
-    return recipients(
-        members,
-        run=prepared.run,
+def addressing_of(prepared: Prepared, links: LinkMaker, *, return_tokens: bool = True) -> Addressing:
+    """What makes members of the audience recipients of the issue. `return_tokens`: the provider uses them."""
+    return Addressing(
+        prepared.run,
         sender_domain=prepared.newsletter.sender.domain,
         links=links,
         variant_of=prepared.renderer.variant_of,
         mailto=prepared.newsletter.unsubscribe_mailto,
         tracking=tracking_of(prepared.newsletter),
+        return_tokens=return_tokens,
     )
 
 
@@ -63,13 +63,14 @@ def choose_mail(prepared: Prepared, audience: IssueAudience, address: str | None
     """The mail of the recipient at `address`; without one, of the first recipient a message can be made for, else of a
     stand-in. Raises UsageError, with the reason, where `address` gets no mail.
     """
+    addressing = addressing_of(prepared, links)
     if address is not None:
         member = audience.member_at(address)
-        return _sample_mail(prepared, next(recipients_of(prepared, [member or _NOBODY], links)))
-    for recipient in recipients_of(prepared, audience.members(), links):
+        return _sample_mail(prepared, addressing.all([member or _NOBODY])[0])
+    for recipient in addressing.each(audience.members()):
         with contextlib.suppress(AudienceError):  # the provider refuses this one, and says so
             return _sample_mail(prepared, recipient)
-    return _sample_mail(prepared, next(recipients_of(prepared, [_NOBODY], links)))
+    return _sample_mail(prepared, addressing.all([_NOBODY])[0])
 
 
 def _sample_mail(prepared: Prepared, recipient: Recipient) -> SampleMail:

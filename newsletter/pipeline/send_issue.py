@@ -7,12 +7,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from newsletter.audience.model import Exclusion, Member
+from newsletter.audience.model import Exclusion
 from newsletter.audience.people import Frozen, Selection
 from newsletter.delivery import guards
 from newsletter.delivery.clock import Clock, SystemClock
 from newsletter.delivery.ledger import Ledger, RunLost, RunPlan, Window
-from newsletter.delivery.model import Recipient
 from newsletter.delivery.observing import Observer
 from newsletter.delivery.pacing import Limiter
 from newsletter.delivery.provider import MailProvider
@@ -24,7 +23,7 @@ from newsletter.pipeline.onlookers import BalanceTeller, OnBalance, Onlookers
 from newsletter.pipeline.prepare import Prepared, letterhead_of
 from newsletter.pipeline.run_report import RunReport, report
 from newsletter.pipeline.run_times import times_by_slot, times_from
-from newsletter.pipeline.sample_mail import links_of, recipients_of
+from newsletter.pipeline.sample_mail import addressing_of, links_of
 from newsletter.pipeline.slot_time import first_deadline
 from newsletter.settings.model import Newsletter, Schedule
 
@@ -234,18 +233,15 @@ def send_planned(
     except NewsletterError:
         taken.close(now=tools.clock.now())
         raise
-    links = links_of(prepared, tools.secrets)
-
-    def recipients(members: Sequence[Member]) -> Sequence[Recipient]:
-        return list(recipients_of(prepared, members, links))
-
+    return_tokens = tools.provider.limits.return_tokens
+    addressing = addressing_of(prepared, links_of(prepared, tools.secrets), return_tokens=return_tokens)
     observers = [BalanceTeller(lambda: taken.balance, tools.on_balance), *tools.observers]
     zone = prepared.newsletter.schedule.timezone
     try:
         result = send_run(
             taken,
             tools.provider,
-            recipients_of=recipients,
+            recipients_of=addressing.all,
             rendered=lambda variant: prepared.renderer.render(prepared.issue, variant),
             letterhead=replace(letterhead_of(prepared), date=tools.clock.now().astimezone(zone)),
             terms=terms_of(prepared.newsletter, deadline),

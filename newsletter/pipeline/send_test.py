@@ -14,7 +14,7 @@ from newsletter.delivery.ledger import Ledger
 from newsletter.delivery.model import Accepted, Batch, Outcome, Recipient, Unknown
 from newsletter.delivery.model import Refused as RefusedOutcome
 from newsletter.delivery.provider import CallRefused, MailProvider
-from newsletter.delivery.recipients import recipients
+from newsletter.delivery.recipients import Addressing
 from newsletter.errors import GuardRefused, NewsletterError, UsageError
 from newsletter.pipeline.prepare import Prepared, letterhead_of
 from newsletter.pipeline.sample_mail import links_of
@@ -135,19 +135,18 @@ def _member(address: Address, person: Person | None) -> Member:
 def _recipients(
     prepared: Prepared, members: Sequence[Member], secrets: Sequence[str], now: dt.datetime
 ) -> Sequence[Recipient]:
-    made = recipients(
-        members,
-        run=prepared.run,
+    made = Addressing(
+        prepared.run,
         sender_domain=prepared.newsletter.sender.domain,
         links=links_of(prepared, secrets),
         variant_of=prepared.renderer.variant_of,
         mailto=prepared.newsletter.unsubscribe_mailto,
-    )
+    ).all(members)
     # never that of a live mail, and another one with every test: mailboxes drop what they have seen
     test = f"test of {prepared.run} at {now.isoformat()}"
     domain = prepared.newsletter.sender.domain
     return [
-        replace(one, id=str(number), message_id=message_id(test, one.address, domain))
+        one._replace(id=str(number), message_id=message_id(test, one.address, domain))
         for number, one in enumerate(made, start=1)
     ]
 

@@ -84,12 +84,13 @@ def support_data() -> SupportData:
     """The data shipped with the package, read once."""
     file = resources.files("newsletter.preflight").joinpath("data", "caniemail.json")
     raw = json.loads(file.read_text(encoding="utf-8"))
+    letters = {one.value: one for one in Support}
     features = {
         one["slug"]: Feature(
             one["slug"],
             one["title"],
             one["tested"],
-            dict(zip(raw["clients"], map(Support, one["support"]), strict=True)),
+            dict(zip(raw["clients"], map(letters.__getitem__, one["support"]), strict=True)),
         )
         for one in raw["features"]
     }

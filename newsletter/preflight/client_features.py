@@ -109,8 +109,9 @@ def uses_of(page: Page, known: Set[str]) -> Uses:
     """The features a page uses, out of the `known` slugs; what stands in MSO comments is Outlook's own."""
     seen_by_outlook: Counter[str] = Counter()
     hidden: Counter[str] = Counter()
+    of_styles: dict[str, list[str]] = {}  # most elements are styled like others
     for element in page.elements:
-        found = [slug for slug in _element_features(element, known) if slug in known]
+        found = [slug for slug in _element_features(element, known, of_styles) if slug in known]
         (hidden if element.hidden_from_outlook else seen_by_outlook).update(found)
     uses = Uses(plain=seen_by_outlook + hidden, hidden_from_outlook=hidden.keys() - seen_by_outlook.keys())
     for style in page.styles:
@@ -119,12 +120,14 @@ def uses_of(page: Page, known: Set[str]) -> Uses:
     return uses
 
 
-def _element_features(element: Element, known: Set[str]) -> Iterator[str]:
+def _element_features(element: Element, known: Set[str], of_styles: dict[str, list[str]]) -> Iterator[str]:
     yield _ELEMENTS.get(element.tag, f"html-{element.tag}")
     for name, value in element.attributes:
         if name == "style":
-            declarations = tinycss2.parse_blocks_contents(value, skip_comments=True, skip_whitespace=True)
-            yield from _rules_features(declarations, known)
+            if value not in of_styles:
+                declarations = tinycss2.parse_blocks_contents(value, skip_comments=True, skip_whitespace=True)
+                of_styles[value] = list(_rules_features(declarations, known))
+            yield from of_styles[value]
         elif name in {"width", "height"} and element.tag not in {"img", "table", "td", "th"}:
             continue
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 #: Words are runs of letters and digits; scripts written without spaces count sign by sign.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff]+")
@@ -19,6 +20,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
+@lru_cache(maxsize=4096)  # several checks look for the same texts among the same lines
 def folded(text: str) -> str:
     """The words of `text` with one space between them: two texts that differ only in typography are equal."""
     return " ".join(words(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -10,7 +11,8 @@ from newsletter.preflight.check import Found, check
 from newsletter.preflight.comparing import containment, folded, letters, shingles, shortened
 from newsletter.preflight.issue_texts import all_texts
 from newsletter.preflight.model import Examined, Level
-from newsletter.preflight.page import Page, read_page, with_samples
+from newsletter.preflight.page import read_page, with_samples
+from newsletter.rendering.model import Holed
 
 #: A paragraph is there if this much of its runs of words is: a text part may put marks and numbers into it.
 _THERE = 0.8
@@ -42,13 +44,10 @@ class _Haystack:
 
     def _holds_line(self, line: str) -> bool:
         line = _LINK_NUMBER.sub("", line)
+        if not folded(line) or f" {folded(line)} " in self._words:  # nothing that could be missed, or all of it
+            return True
         run = letters(line)
-        return (
-            not folded(line)  # nothing that could be missed
-            or f" {folded(line)} " in self._words
-            or (len(run) >= _LONG_RUN and run in self._letters)
-            or containment(shingles(line), self._shingles) >= _THERE
-        )
+        return (len(run) >= _LONG_RUN and run in self._letters) or containment(shingles(line), self._shingles) >= _THERE
 
 
 def _pieces(issue: Issue) -> Iterator[tuple[str, str, int]]:
@@ -65,8 +64,10 @@ def _pieces(issue: Issue) -> Iterator[tuple[str, str, int]]:
                 yield "paragraph", paragraph.text, paragraph.line
 
 
-def _html_text(page: Page) -> str:
-    return page.text + " " + " ".join(element.get("alt") or "" for element in page.all("img"))
+@functools.lru_cache(maxsize=8)
+def _html_part(html: Holed) -> _Haystack:
+    page = read_page(html)
+    return _Haystack(page.text + " " + " ".join(element.get("alt") or "" for element in page.all("img")))
 
 
 @check(
@@ -78,7 +79,7 @@ def _html_text(page: Page) -> str:
 )
 def html_incomplete(examined: Examined) -> Iterator[Found]:
     """A missing headline or section title is an error; a missing paragraph a warning: a template may show teasers."""
-    page = _Haystack(_html_text(read_page(examined.rendered.public_html)))
+    page = _html_part(examined.rendered.public_html)
     missing = [piece for piece in _pieces(examined.issue) if not page.holds(piece[1])]
     titles = [piece for piece in missing if piece[0] != "paragraph"]
     paragraphs = [piece for piece in missing if piece[0] == "paragraph"]
@@ -95,7 +96,7 @@ def html_incomplete(examined: Examined) -> Iterator[Found]:
 )
 def text_incomplete(examined: Examined) -> Iterator[Found]:
     """Titles, headlines, paragraphs and the stories' links, compared without wrapping and typography."""
-    page = _Haystack(_html_text(read_page(examined.rendered.public_html)))
+    page = _html_part(examined.rendered.public_html)
     text = with_samples(examined.rendered.text)
     part = _Haystack(text)
     missing = [piece for piece in _pieces(examined.issue) if not part.holds(piece[1]) and page.holds(piece[1])]

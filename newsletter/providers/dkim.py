@@ -6,10 +6,10 @@ unsubscription be covered (RFC 8058, section 4).
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 import time
+from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from newsletter.providers.dkim_relaxed import Field, RelaxedBodies, RelaxedHeaders, unfolded
 
 #: Signed where they are present, each named once more than it is present: a second one breaks the signature (RFC 6376,
 #: section 8.15). In the order in which they are listed.
@@ -38,16 +40,10 @@ SIGNED = (
 GUARDED = (b"reply-to", b"cc")
 
 _SMALLEST_RSA = 2048
-_FIELD_END = re.compile(rb"\r\n(?![ \t])")
-_FIELD_NAME = re.compile(rb"[!-9;-~]+")
-_BLANKS = re.compile(rb"[ \t]+")
-_BLANKS_AT_LINE_END = re.compile(rb"[ \t]+\r\n")
-_EMPTY_LINES_AT_END = re.compile(rb"(?:\r\n)+\Z")
 _LABELS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*")
 _DOMAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
-#: Pieces of a body that are worth remembering: those that are the same in every message are long.
-_LONG = 256
 _BASE64_LINE = 72
+_PADDING, _SHA256 = PKCS1v15(), SHA256()
 
 
 class DkimSigner:
@@ -59,39 +55,38 @@ class DkimSigner:
             raise ValueError(f"the DKIM selector {selector!r} is not a name in the DNS")
         if not _DOMAIN.fullmatch(domain):
             raise ValueError(f"the DKIM domain {domain!r} is not a domain")
-        self._key = _load(private_key)
+        key = _load(private_key)
+        self._sign = _signing_with(key)
         self._clock = clock
-        algorithm = "rsa-sha256" if isinstance(self._key, RSAPrivateKey) else "ed25519-sha256"
+        self._headers = RelaxedHeaders()
+        self._bodies = RelaxedBodies()
+        algorithm = "rsa-sha256" if isinstance(key, RSAPrivateKey) else "ed25519-sha256"
         self._start = f"v=1; a={algorithm}; c=relaxed/relaxed; d={domain};\r\n s={selector}; t=".encode("ascii")
+        self._start_unfolded = b"dkim-signature:" + unfolded(self._start)
 
-    def sign(self, header: bytes, body: Sequence[bytes]) -> bytes:
+    def sign(self, header: bytes | Sequence[bytes], body: Sequence[bytes]) -> bytes:
         """The field `DKIM-Signature`, to stand before the header.
 
-        `header` may end with the empty line; `body` is in pieces that each end at the end of a line (CRLF).
-        ValueError where the header is none, or has one of the signed fields twice.
+        Both as they go over the wire, in any pieces; `header` may end with the empty line. It is quick where pieces end
+        at the end of a line and those that are the same in every message are the same objects. ValueError where the
+        header is none, has no From, or has one of the signed fields twice.
         """
-        present: dict[bytes, bytes] = {}
-        for name, canonical in map(_field, _FIELD_END.split(header.rstrip(b"\r\n"))):
-            if name in present and name in SIGNED:
-                raise ValueError(f"a message with two fields {name.decode('latin-1')}")
-            present[name] = canonical
-        signed = [name for name in SIGNED if name in present]
-        value = b"%b%d;\r\n h=%b;\r\n bh=%b;\r\n b=" % (
-            self._start,
-            int(self._clock()),
-            _listed(tuple(signed)),
-            base64.b64encode(_body_hash(body)),
-        )
+        present = _by_name(self._headers.fields(header))
+        signed = tuple([name for name in SIGNED if name in present])
+        listed, listed_unfolded = _listed(signed)
+        now = int(self._clock())
+        body_hash = b2a_base64(self._bodies.digest(body), newline=False)
         covered = [present[name] for name in signed]
-        covered.append(b"dkim-signature:" + _unfolded(value))
-        signature = base64.b64encode(self._signature(b"".join(covered)))
+        covered.append(b"%b%d; h=%b; bh=%b; b=" % (self._start_unfolded, now, listed_unfolded, body_hash))
+        signature = b2a_base64(self._sign(b"".join(covered)), newline=False)
         lines = [signature[at : at + _BASE64_LINE] for at in range(0, len(signature), _BASE64_LINE)]
-        return b"DKIM-Signature: " + value + b"\r\n ".join(lines) + b"\r\n"
-
-    def _signature(self, covered: bytes) -> bytes:
-        if isinstance(self._key, RSAPrivateKey):
-            return self._key.sign(covered, PKCS1v15(), SHA256())
-        return self._key.sign(hashlib.sha256(covered).digest())  # RFC 8463, section 3
+        return b"DKIM-Signature: %b%d;\r\n h=%b;\r\n bh=%b;\r\n b=%b\r\n" % (
+            self._start,
+            now,
+            listed,
+            body_hash,
+            b"\r\n ".join(lines),
+        )
 
 
 def _load(private_key: str) -> RSAPrivateKey | Ed25519PrivateKey:
@@ -111,23 +106,29 @@ def _load(private_key: str) -> RSAPrivateKey | Ed25519PrivateKey:
     raise ValueError("the DKIM key is neither RSA nor Ed25519")
 
 
-@lru_cache(maxsize=512)
-def _field(raw: bytes) -> tuple[bytes, bytes]:
-    """A field's name in small letters, and its relaxed form with CRLF (RFC 6376, section 3.4.2)."""
-    name, colon, value = raw.partition(b":")
-    name = name.rstrip(b" \t").lower()
-    if not colon or not _FIELD_NAME.fullmatch(name):
-        raise ValueError(f"{raw[:60]!r} is no header field")
-    return name, name + b":" + _unfolded(value) + b"\r\n"
+def _signing_with(key: RSAPrivateKey | Ed25519PrivateKey) -> Callable[[bytes], bytes]:
+    """Signs the octets it is given. It lets other threads run meanwhile, so that several sign at once."""
+    if isinstance(key, RSAPrivateKey):
+        return lambda covered: key.sign(covered, _PADDING, _SHA256)
+    return lambda covered: key.sign(hashlib.sha256(covered).digest())  # RFC 8463, section 3
 
 
-def _unfolded(value: bytes) -> bytes:
-    return _BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" ")
+def _by_name(fields: Sequence[Field]) -> dict[bytes, bytes]:
+    """The fields in relaxed form. Raises ValueError."""
+    present = dict(fields)
+    if len(present) < len(fields):
+        names = [name for name, _ in fields]
+        for name in SIGNED:
+            if names.count(name) > 1:
+                raise ValueError(f"a message with two fields {name.decode('ascii')}")
+    if b"from" not in present:
+        raise ValueError("a header without a field From")
+    return present
 
 
 @lru_cache(maxsize=64)
-def _listed(signed: tuple[bytes, ...]) -> bytes:
-    """The value of `h=`, folded."""
+def _listed(signed: tuple[bytes, ...]) -> tuple[bytes, bytes]:
+    """The value of `h=`, folded, and as it is when it is unfolded."""
     names = [*(name for name in signed for _ in range(2)), *(name for name in GUARDED if name not in signed)]
     lines: list[bytes] = []
     for name in names:
@@ -135,26 +136,5 @@ def _listed(signed: tuple[bytes, ...]) -> bytes:
             lines[-1] += b":" + name
         else:
             lines.append(name)
-    return b":\r\n  ".join(lines)
-
-
-def _body_hash(pieces: Sequence[bytes]) -> bytes:
-    """SHA-256 of the body in relaxed form (RFC 6376, section 3.4.4)."""
-    canonical = [_relaxed_long(piece) if len(piece) >= _LONG else _relaxed(piece) for piece in pieces]
-    if canonical and (canonical[-1].endswith(b"\r\n\r\n") or canonical[-1] in {b"\r\n", b""}):
-        body = _EMPTY_LINES_AT_END.sub(b"", b"".join(canonical))
-        canonical = [body, b"\r\n"] if body else []
-    digest = hashlib.sha256()
-    for piece in canonical:
-        digest.update(piece)
-    return digest.digest()
-
-
-def _relaxed(piece: bytes) -> bytes:
-    """Runs of blanks become one, those at the end of a line none. Each line by itself: pieces may be done apart."""
-    if b"  " not in piece and b"\t" not in piece and b" \r\n" not in piece:
-        return piece
-    return _BLANKS.sub(b" ", _BLANKS_AT_LINE_END.sub(b"\r\n", piece))
-
-
-_relaxed_long = lru_cache(maxsize=256)(_relaxed)
+    folded = b":\r\n  ".join(lines)
+    return folded, unfolded(folded)

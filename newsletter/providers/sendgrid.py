@@ -26,7 +26,7 @@ from newsletter.delivery.provider import Blame, CallRefused
 from newsletter.errors import TemplateError
 from newsletter.providers.sendgrid_answers import TOO_LARGE, Answer, Verdict, failure, scopes, verdict
 from newsletter.providers.sendgrid_body import MOST_BYTES, MOST_RECIPIENTS, Request, requests_for
-from newsletter.providers.sendgrid_transport import Client, Exchange, silence_debug_log
+from newsletter.providers.sendgrid_transport import OTHER_FORMAT, Client, Connections, Exchange, silence_debug_log
 from newsletter.rendering.model import RenderedIssue, Variant
 
 GLOBAL_HOST = "https://api.sendgrid.com"
@@ -62,6 +62,7 @@ class SendgridProvider:
         self._timeout = timeout
         self._sandbox = sandbox
         self._tls = tls or ssl.create_default_context()
+        self._connections = Connections()
         silence_debug_log()
 
     def __repr__(self) -> str:
@@ -75,7 +76,12 @@ class SendgridProvider:
     @property
     def limits(self) -> Limits:
         """Of one request, by the vendor's pages."""
-        return Limits(recipients_per_call=MOST_RECIPIENTS, per_recipient_status=False, bytes_per_call=MOST_BYTES)
+        return Limits(
+            recipients_per_call=MOST_RECIPIENTS,
+            per_recipient_status=False,
+            return_tokens=False,
+            bytes_per_call=MOST_BYTES,
+        )
 
     def submit(self, batch: Batch, rendered: Mapping[Variant, RenderedIssue]) -> Receipt:
         """Hands over one batch. Raises CallRefused where nobody of it was accepted."""
@@ -93,12 +99,12 @@ class SendgridProvider:
             else:
                 result = self._outcome(request, self._send(request, left), first=not place)
             going_on = going_on and isinstance(result, Accepted | Refused)
-            outcomes.update(dict.fromkeys((recipient.id for recipient in request.recipients), result))
+            outcomes.update(dict.fromkeys(request.recipients.ids, result))
         return Receipt(outcomes)
 
     def check(self) -> str:
         """Asks what the key may do, and sends nothing."""
-        answer = self._call(lambda api: api.client.scopes.get(), Exchange(self._timeout, self._tls))
+        answer = self._call(lambda api: api.client.scopes.get(), self._exchange(self._timeout))
         where = urlsplit(self._host).netloc
         if not isinstance(answer, Answer):
             raise OSError(f"{where}: {answer.reason}")
@@ -116,13 +122,14 @@ class SendgridProvider:
         return f"{where}: the API key is valid and may send mail{sandbox}"
 
     def close(self) -> None:
-        """Nothing is kept open between calls."""
+        """Closes the connections that were kept."""
+        self._connections.close()
 
     def _send(self, request: Request, seconds: float) -> Verdict:
         if request.too_large:
             blame = Blame.RECIPIENTS if len(request.recipients) > 1 else Blame.CONTENT
             return CallRefused(blame, f"the request has over {MOST_BYTES} bytes")
-        exchange = Exchange(seconds, self._tls)
+        exchange = self._exchange(seconds)
         answer = self._call(lambda api: api.send(request.body), exchange)
         if not isinstance(answer, Answer):
             return answer
@@ -131,10 +138,14 @@ class SendgridProvider:
             return Unknown("SendGrid answered before it had the whole request")
         return found
 
+    def _exchange(self, seconds: float) -> Exchange:
+        return Exchange(seconds, self._tls, self._connections)
+
     def _call(self, call: Callable[[SendGridAPIClient], Any], exchange: Exchange) -> Answer | Busy | Unknown:
         """The answer, or what it means that there is none. No exception leaves: their tracebacks hold the key."""
         api = SendGridAPIClient(self._key, host=self._host)
-        api.client = Client(exchange, host=api.host, request_headers=api.client.request_headers, version=3)
+        headers = api.client.request_headers | OTHER_FORMAT
+        api.client = Client(exchange, host=api.host, request_headers=headers, version=3)
         api.client.timeout = self._timeout
         try:
             response = call(api)
@@ -142,7 +153,7 @@ class SendgridProvider:
         except HTTPError as error:
             return self._masked(error.status_code, error.headers, error.body)
         except (OSError, HTTPException, ValueError) as error:
-            found = failure(error, sent=exchange.sent)
+            found = failure(error, sent=exchange.sent and not exchange.cut)
             return replace(found, reason=found.reason.replace(self._key, "***"))
         finally:
             exchange.close()

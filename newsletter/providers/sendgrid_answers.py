@@ -83,7 +83,7 @@ def verdict(answer: Answer, *, sandbox: bool, now: dt.datetime) -> Verdict:
 
 
 def failure(error: BaseException, *, sent: bool) -> Busy | Unknown:
-    """What it means that no answer came. `sent`: a byte of the request may have left."""
+    """What it means that no answer came. `sent`: the server may have the whole request."""
     words = _failure_words(error)
     if not sent and isinstance(error, OSError):
         return Busy(words)

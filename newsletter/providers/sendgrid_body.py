@@ -1,8 +1,10 @@
-"""The body of `POST /v3/mail/send` as a plain dict, and who cannot stand in it. Pure.
+"""The body of `POST /v3/mail/send`, and who cannot stand in it. Pure.
 
 One body carries one variant of the issue to many recipients: the content stands in it once, with a key in each hole,
 and each personalization holds what replaces the keys, escaped for where it goes. The vendor looks for keys as literal
-strings and says nothing of escaping. Sources: the vendor's pages on mail/send, its limits and its errors.
+strings and says nothing of escaping. All but the personalizations is written once for an issue, and these a column at
+a time, not a recipient. Sources: the vendor's
+pages on mail/send, its limits and its errors.
 """
 
 from __future__ import annotations
@@ -10,21 +12,29 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
+from functools import lru_cache, partial
+from itertools import chain, count, repeat
 from typing import Any
 
-from newsletter.delivery.model import Batch, Recipient, Refused
-from newsletter.rendering.escaping import clean_text, escape_value
+from newsletter.delivery.model import Batch, Recipients, Refused
+from newsletter.providers.sendgrid_transport import Body
+from newsletter.rendering.escaping import TEXT_LIMIT, clean_text, escape_value, plain_pattern
 from newsletter.rendering.headers import (
+    LONGEST_LINK,
+    PLAIN_ADDRESS,
+    PLAIN_LINK,
+    SHORT_ADDRESS,
     AddressError,
     ascii_address,
     list_id_field,
     mailbox_parts,
-    message_id_field,
+    message_id_value,
     token_field,
-    unsubscribe_field,
+    unsubscribe_value,
 )
 from newsletter.rendering.holes import missing_value
 from newsletter.rendering.letter import Letterhead
@@ -37,13 +47,48 @@ SUBSTITUTION_BYTES = 10_000
 #: The vendor takes less than 30 MB.
 MOST_BYTES = 30_000_000
 
-#: JSON in ASCII writes a character of two octets in UTF-8 as six, and no other grows more.
-_WORST_ESCAPE = 3
-#: What a personalization has beside its substitutions, at most: headers are lines of up to 998 octets.
-_OTHER_BYTES = 8_000
+#: A text as JSON, by the same code that `json.dumps` has.
+_quoted = json.encoder.encode_basestring_ascii
+
+
+class _Plain:
+    """Texts of one line, of at most `most` characters, that are the same in JSON and in the place that `pattern` is
+    for. A pattern that never goes back (`++`) is several times as quick."""
+
+    def __init__(self, pattern: str, most: int) -> None:
+        self._most = most
+        self._one = re.compile(pattern)
+        self._lines = re.compile(f"(?>(?:{pattern})\\n)*+")
+
+    def all(self, texts: Sequence[str]) -> bool:
+        """Whether all of them are such. Looked at together: most are."""
+        if max(map(len, texts), default=0) > self._most:
+            return False
+        if len(texts) > 1 and texts.count(texts[0]) == len(texts):
+            texts = texts[:1]
+        lines = "\n".join(texts) + "\n"
+        return lines.count("\n") == len(texts) and self._lines.fullmatch(lines) is not None
+
+    def column(self, texts: Sequence[str], odd: Callable[[str], str]) -> Sequence[str]:
+        """The texts as they stand in JSON, between the quotes; what is not plain is written by `odd` before."""
+        if self.all(texts):
+            return texts
+        return [text if self._plain(text) else _quoted(odd(text))[1:-1] for text in texts]
+
+    def _plain(self, text: str) -> bool:
+        return len(text) <= self._most and self._one.fullmatch(text) is not None
+
 
 #: The vendor refuses names that hold these; `=?` begins an encoded-word, which readers decode wherever it stands.
 _NOT_IN_NAMES = re.compile(r"[;,]|=\?")
+_PLAIN_NAMES = _Plain(r"(?:[A-Za-z0-9]++(?: [A-Za-z0-9]++)*+)?+", most=TEXT_LIMIT)
+_PLAIN_ADDRESSES = _Plain(PLAIN_ADDRESS, most=SHORT_ADDRESS)
+_PLAIN_LINKS = _Plain(PLAIN_LINK, most=LONGEST_LINK)
+_PLAIN_IDS = _Plain(r"<[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+>", most=300)
+#: Holds for no text.
+_NEVER_PLAIN = _Plain(r"(?!)", most=0)
+#: Stands where something of the recipient's goes; in JSON no text holds it.
+_PLACE = "\0"
 _TRACKING = {
     # what is left out falls back to the account's settings, whatever those are
     "click_tracking": {"enable": False, "enable_text": False},
@@ -55,17 +100,15 @@ _TRACKING = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: its body, whom it is for, and how many bytes it has at most."""
+    """One request: its body, and whom it is for."""
 
-    recipients: tuple[Recipient, ...]
-    body: dict[str, Any]
-    most_bytes: int
+    recipients: Recipients
+    body: Body
 
     @property
     def too_large(self) -> bool:
-        """Whether the body, as the `sendgrid` package writes it, is over what the vendor takes."""
-        # written out only where the bound leaves a doubt: that takes as long as all the rest
-        return self.most_bytes >= MOST_BYTES and len(json.dumps(self.body)) >= MOST_BYTES
+        """Whether the body is over what the vendor takes."""
+        return len(self.body) >= MOST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,75 +126,166 @@ def requests_for(batch: Batch, rendered: Mapping[Variant, RenderedIssue], *, san
     Raises TemplateError where the letterhead, the content or a hole cannot be written for anybody.
     """
     refused: dict[str, Refused] = {}
-    groups: dict[tuple[Variant, int], list[tuple[Recipient, str]]] = {}
-    times: dict[str, int] = {}
-    for recipient in batch.recipients:
-        try:
-            address = ascii_address(recipient.address)
-        except AddressError as error:
-            # the address itself stands beside the reason, wherever it is shown
-            refused[recipient.id] = Refused(str(error).replace(repr(recipient.address), "the address"))
-            continue
-        key = address.casefold()
-        times[key] = times.get(key, -1) + 1
-        groups.setdefault((recipient.variant, times[key]), []).append((recipient, address))
     made = []
-    for (variant, _), members in groups.items():
-        request = _request(batch, rendered[variant], members, refused, sandbox)
+    for variant, some in _groups(Recipients.of(batch.recipients)):
+        request = _request(batch, rendered[variant], some, refused, sandbox)
         if request.recipients:
             made.append(request)
     return Requests(tuple(made), refused)
 
 
+def _groups(everybody: Recipients) -> Iterable[tuple[Variant, Recipients]]:
+    """Those who may stand in one request, with their variant."""
+    keys = _address_keys(everybody.addresses)
+    if len(set(keys)) == len(keys) and len(set(everybody.variants)) == 1:
+        return [(everybody.variants[0], everybody)]
+    groups: dict[tuple[Variant, int], list[int]] = {}
+    times: Counter[str] = Counter()
+    for place, (key, variant) in enumerate(zip(keys, everybody.variants, strict=True)):
+        groups.setdefault((variant, times[key]), []).append(place)
+        times[key] += 1
+    return [(variant, everybody.at(places)) for (variant, _), places in groups.items()]
+
+
+def _address_keys(addresses: Sequence[str]) -> list[str]:
+    """For each address what is the same for two that are the same in a request."""
+    plain = "".join(addresses).isascii()
+    return list(map(str.casefold, addresses if plain else map(_ascii_or_not, addresses)))
+
+
+def _ascii_or_not(address: str) -> str:
+    if not address.isascii():
+        with suppress(AddressError):  # whom no message can be made for is refused
+            return ascii_address(address)
+    return address
+
+
 def _request(
-    batch: Batch,
-    rendered: RenderedIssue,
-    members: Sequence[tuple[Recipient, str]],
-    refused: dict[str, Refused],
-    sandbox: bool,
+    batch: Batch, rendered: RenderedIssue, some: Recipients, refused: dict[str, Refused], sandbox: bool
 ) -> Request:
-    holes = tuple(dict.fromkeys((*rendered.text.holes, *rendered.html.holes)))
-    values = [_values(recipient, holes) for recipient, _ in members]
-    keys = _keys(rendered, holes, values)
-    common = _common_headers(batch.letterhead)
-    taken: list[Recipient] = []
-    personalizations: list[dict[str, Any]] = []
-    most_bytes = 0
-    for (recipient, address), own in zip(members, values, strict=True):
-        substitutions = {keys[hole]: value for hole, value in own.items()}
-        size = sum(len(key) + len(value.encode()) for key, value in substitutions.items())
-        if size > SUBSTITUTION_BYTES:
-            refused[recipient.id] = Refused(f"the values of this recipient are over {SUBSTITUTION_BYTES} bytes")
+    some, addresses = _addressable(some, refused)
+    holes = _hole_columns(rendered, some)
+    frame = _frame(batch.letterhead, rendered, sandbox, _free_nonce(rendered, holes))
+    fitting = _fitting(frame, holes)
+    if fitting is not None:
+        too_long = Refused(f"the values of this recipient are over {SUBSTITUTION_BYTES} bytes")
+        refused.update(dict.fromkeys(set(some.ids).difference(some.ids[place] for place in fitting), too_long))
+        some, addresses = some.at(fitting), [addresses[place] for place in fitting]
+        holes = [[column[place] for place in fitting] for column in holes]
+    # what comes back in every event of a message: our numbers, and nothing of the person
+    arguments = "".join(
+        f"{_quoted(name)}: {_quoted(value)}, "
+        for name, value in (("nl_run", batch.run), ("nl_call", batch.call_id))
+        if value
+    )
+    columns = [
+        _people(addresses, some.names),
+        *holes,
+        _PLAIN_IDS.column(some.message_ids, message_id_value),
+        *([] if batch.letterhead.transactional else [_unsubscribe_headers(some)]),
+        [arguments] * len(some),
+        list(map(_quoted, some.ids)),
+    ]
+    return Request(some, _body(frame, columns))
+
+
+def _body(frame: _Frame, columns: Sequence[Sequence[str]]) -> Body:
+    """One text of a megabyte or more: no more copies of it than must be, as several threads have one each."""
+    first, *others = frame.personalization.split(_PLACE)
+    cells: list[Iterable[str]] = [repeat(f", {first}")]
+    for column, text in zip(columns, others, strict=True):
+        cells += (column, repeat(text))
+    written = chain.from_iterable(zip(*cells))  # noqa: B905 - some have no end
+    begin = '{"personalizations": ['
+    if next(written, None) is not None:
+        begin += first
+    return Body("".join(chain((begin,), written, (f"], {frame.rest}",))), "ascii")
+
+
+def _addressable(some: Recipients, refused: dict[str, Refused]) -> tuple[Recipients, Sequence[str]]:
+    """Those whose address a request can carry, and these addresses, between the quotes."""
+    if _PLAIN_ADDRESSES.all(some.addresses):
+        return some, some.addresses
+    good: list[int] = []
+    addresses = []
+    for place, address in enumerate(some.addresses):
+        try:
+            addresses.append(_quoted(ascii_address(address))[1:-1])
+            good.append(place)
+        except AddressError as error:
+            # the address itself stands beside the reason, wherever it is shown
+            refused[some.ids[place]] = Refused(str(error).replace(repr(address), "the address"))
+    return some.at(good), addresses
+
+
+def _people(addresses: Sequence[str], names: Sequence[str]) -> Sequence[str]:
+    """What stands behind `"email": `, up to the brace; `addresses` as they stand between quotes."""
+    names = _PLAIN_NAMES.column(names, _name)
+    return [
+        f'"{address}", "name": "{name}"' if name else f'"{address}"'
+        for address, name in zip(addresses, names, strict=True)
+    ]
+
+
+def _unsubscribe_headers(some: Recipients) -> Sequence[str]:
+    """Between the quotes."""
+    urls = some.unsubscribe_urls
+    if _PLAIN_LINKS.all(urls) and not any(some.unsubscribe_mailtos):
+        return [f"<{url}>" for url in urls]
+    return [_quoted(value)[1:-1] for value in map(unsubscribe_value, urls, some.unsubscribe_mailtos)]
+
+
+@lru_cache(maxsize=64)
+def _holes(rendered: RenderedIssue) -> Mapping[str, tuple[Sequence[Hole], _Plain | None]]:
+    """By name, each with what its values look like that are the same in all of its contexts (None: no value is)."""
+    by_name: dict[str, list[Hole]] = {}
+    for hole in dict.fromkeys((*rendered.text.holes, *rendered.html.holes)):
+        by_name.setdefault(hole.name, []).append(hole)
+    found = {name: plain_pattern([hole.context for hole in holes]) for name, holes in by_name.items()}
+    return {
+        name: (holes, None if (plain := found[name]) is None else _Plain(*plain)) for name, holes in by_name.items()
+    }
+
+
+def _hole_columns(rendered: RenderedIssue, some: Recipients) -> list[Sequence[str]]:
+    """What stands in each hole, between the quotes. Raises TemplateError where one has no value."""
+    columns: list[Sequence[str]] = []
+    for name, (holes, plain) in _holes(rendered).items():
+        if name not in some.values:
+            raise missing_value(name, some.values)
+        values = some.values[name]
+        if plain is not None and plain.all(values):
+            columns += [values] * len(holes)
             continue
-        taken.append(recipient)
-        most_bytes += _WORST_ESCAPE * size + _OTHER_BYTES
-        # All headers here: what the vendor does with some here and some beside the content is not documented.
-        headers = {"Message-ID": _value(message_id_field(recipient.message_id))}
-        if not batch.letterhead.transactional:
-            headers["List-Unsubscribe"] = _value(
-                unsubscribe_field(recipient.unsubscribe_url, recipient.unsubscribe_mailto)
-            )
-        personalizations.append(
-            {
-                "to": [_person(recipient.name, address)],
-                "substitutions": substitutions,
-                "headers": headers | common,
-                "custom_args": _arguments(batch, recipient),
-            }
-        )
-    body = _body(batch.letterhead, rendered, keys, personalizations, sandbox)
-    return Request(tuple(taken), body, most_bytes + len(json.dumps(body | {"personalizations": []})))
+        for hole in holes:
+            columns.append(_NEVER_PLAIN.column(values, partial(escape_value, context=hole.context)))
+    return columns
 
 
-def _body(
-    letterhead: Letterhead,
-    rendered: RenderedIssue,
-    keys: Mapping[Hole, str],
-    personalizations: Sequence[Mapping[str, Any]],
-    sandbox: bool,
-) -> dict[str, Any]:
+def _fitting(frame: _Frame, holes: Sequence[Sequence[str]]) -> Sequence[int] | None:
+    """The places of those whose values are not too long; None: everybody's."""
+    longest = sum(max(map(len, column), default=0) for column in holes)
+    if frame.bytes_of_keys + longest <= SUBSTITUTION_BYTES:  # in JSON no text is shorter
+        return None
+    sizes = [sum(len(json.loads(f'"{text}"').encode()) for text in row) for row in zip(*holes, strict=True)]
+    return [place for place, size in enumerate(sizes) if frame.bytes_of_keys + size <= SUBSTITUTION_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What all requests of one variant have in common: a personalization with places for what is the recipient's, the
+    `rest` of the body behind these, and the bytes of all keys."""
+
+    personalization: str
+    rest: str
+    bytes_of_keys: int
+
+
+@lru_cache(maxsize=64)
+def _frame(letterhead: Letterhead, rendered: RenderedIssue, sandbox: bool, nonce: str) -> _Frame:
+    holes = [hole for of_name, _ in _holes(rendered).values() for hole in of_name]
+    keys = {hole: f"z{nonce}{hole.context.value}{number:03d}z" for number, hole in enumerate(holes)}
     body: dict[str, Any] = {
-        "personalizations": list(personalizations),
         "from": _person(*mailbox_parts("From", letterhead.sender)),
         "subject": clean_text(rendered.subject, limit=None),
         "content": [
@@ -163,12 +297,54 @@ def _body(
     }
     if letterhead.reply_to:
         body["reply_to"] = _person(*mailbox_parts("Reply-To", letterhead.reply_to))
-    return body
+    return _Frame(
+        personalization=_personalization(keys.values(), letterhead),
+        rest=json.dumps(body)[1:],
+        bytes_of_keys=sum(map(len, keys.values())),
+    )
+
+
+def _personalization(keys: Iterable[str], letterhead: Letterhead) -> str:
+    substitutions = ", ".join(f'"{key}": "{_PLACE}"' for key in keys)
+    own = f'"Message-ID": "{_PLACE}"'
+    if not letterhead.transactional:
+        own = f'{own}, "List-Unsubscribe": "{_PLACE}"'
+    common = "".join(f", {_quoted(name)}: {_quoted(said)}" for name, said in _common_headers(letterhead).items())
+    return (
+        f'{{"to": [{{"email": {_PLACE}}}], "substitutions": {{{substitutions}}}, '
+        # All headers here: what the vendor does with some here and some beside the content is not documented.
+        f'"headers": {{{own}{common}}}, "custom_args": {{{_PLACE}"nl_delivery": {_PLACE}}}}}'
+    )
+
+
+def _free_nonce(rendered: RenderedIssue, holes: Iterable[Sequence[str]]) -> str:
+    """What the keys of a request are made with. No key occurs in the content, the subject or what stands in a hole, and
+    none within another.
+
+    In these neither: whether the vendor looks for keys in what it has just put in is not documented.
+    """
+    content = _content(rendered)
+    columns = {id(column): column for column in holes}.values()
+    values = "\n".join(["\n".join(column) for column in columns]).lower()
+    for attempt in count():
+        nonce = hashlib.sha256(f"{rendered.content_hash}{attempt}".encode()).hexdigest()[:8]
+        if nonce not in values and nonce not in content:
+            return nonce
+    raise AssertionError("unreachable: there are more nonces than texts can hold")
+
+
+@lru_cache(maxsize=64)
+def _content(rendered: RenderedIssue) -> str:
+    return "\n".join([rendered.subject, *rendered.text.static, *rendered.html.static]).lower()
 
 
 def _person(name: str, address: str) -> dict[str, str]:
-    name = clean_text(_NOT_IN_NAMES.sub(" ", clean_text(name)))
+    name = _name(name)
     return {"email": address, "name": name} if name else {"email": address}
+
+
+def _name(text: str) -> str:
+    return clean_text(_NOT_IN_NAMES.sub(" ", clean_text(text)))
 
 
 def _common_headers(letterhead: Letterhead) -> dict[str, str]:
@@ -186,36 +362,6 @@ def _common_headers(letterhead: Letterhead) -> dict[str, str]:
 def _value(field: bytes) -> str:
     """The value of a header field, unfolded."""
     return field.decode("ascii").partition(":")[2].replace("\r\n", "").strip()
-
-
-def _arguments(batch: Batch, recipient: Recipient) -> dict[str, str]:
-    """What comes back in every event of this message: our numbers, and nothing of the person."""
-    arguments = {"nl_run": batch.run, "nl_delivery": recipient.id, "nl_call": batch.call_id}
-    return {name: value for name, value in arguments.items() if value}
-
-
-def _values(recipient: Recipient, holes: Iterable[Hole]) -> dict[Hole, str]:
-    """What fills each hole, escaped. Raises TemplateError where there is no value."""
-    values = {}
-    for hole in holes:
-        if hole.name not in recipient.values:
-            raise missing_value(hole.name, recipient.values)
-        values[hole] = escape_value(recipient.values[hole.name], hole.context)
-    return values
-
-
-def _keys(rendered: RenderedIssue, holes: Sequence[Hole], values: Sequence[Mapping[Hole, str]]) -> dict[Hole, str]:
-    """A key for each hole. No key occurs in the content, the subject or any value, and none within another.
-
-    In values neither: whether the vendor looks for keys in what it has just put in is not documented.
-    """
-    content = [rendered.subject, *rendered.text.static, *rendered.html.static]
-    texts = "\n".join([*content, *(value for own in values for value in own.values())]).lower()
-    for attempt in count():
-        nonce = hashlib.sha256(f"{rendered.content_hash}{attempt}".encode()).hexdigest()[:8]
-        if nonce not in texts:
-            return {hole: f"z{nonce}{hole.context.value}{number:03d}z" for number, hole in enumerate(holes)}
-    raise AssertionError("unreachable: there are more nonces than texts can hold")
 
 
 def _keyed(holed: Holed, keys: Mapping[Hole, str]) -> str:

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import io
 import logging
+import re
+import select
 import socket
 import ssl
+import threading
 import time
 import urllib.request
 from functools import partial
@@ -21,21 +24,92 @@ from typing import Any
 
 import python_http_client
 
+from newsletter.delivery.clock import boot_time
+
 #: Bytes of an answer that are read; the vendor's are of some hundred.
 MOST_ANSWER_BYTES = 1_000_000
-_CHUNK = 1 << 16
+_CHUNK = 1 << 20
+#: Seconds for which a connection is kept. Servers close those that are idle for some ten seconds or more.
+_KEPT_IDLE = 5.0
+#: Heads of answers behind which the connection stays open, and of which it is sure where the body ends (RFC 9112, 6.3).
+_KEPT_HEAD = re.compile(rb"HTTP/1\.1 [2-5][0-9][0-9]")
+_CLOSES = re.compile(rb"(?im)^(?:connection:.*close|transfer-encoding:)")
+_LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]{1,9})[ \t]*\r?$")
+
+
+class Body(bytes):
+    """A request's body as it goes over the wire. The package, which would make JSON of a dictionary itself and write
+    all of it into a log that nobody keeps, takes it for a text in some other format."""
+
+    def get(self) -> Body:
+        """What the package asks of a message."""
+        return self
+
+    def encode(self, _encoding: str) -> Body:
+        """What it asks of a text."""
+        return self
+
+    def __format__(self, _how: str) -> str:
+        return f"{len(self)} bytes"
+
+
+#: A header that makes the package leave a body as it is; `Client` says what it really is.
+OTHER_FORMAT = {"Content-Type": "text/plain"}
+
+
+class Connections:
+    """Connections that are kept from one exchange to the next, for a few seconds, those of a machine's sleep included:
+    one that the server closes at the very moment at which a request leaves may make everybody in it unknown. Shared by
+    threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[tuple[socket.socket, float]] = []
+
+    def take(self) -> socket.socket | None:
+        """One that still stands, as far as can be told; None where there is none."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                connection, since = self._idle.pop()
+            if boot_time() - since < _KEPT_IDLE and not _stirred(connection):
+                return connection
+            connection.close()
+
+    def keep(self, connection: socket.socket) -> None:
+        """It is of further use."""
+        with self._lock:
+            self._idle.append((connection, boot_time()))
+
+    def close(self) -> None:
+        """Closes all that are idle. May be called twice."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection, _ in idle:
+            connection.close()
+
+
+def _stirred(connection: socket.socket) -> bool:
+    """Whether the server closed the connection, or said something that nobody asked."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Exchange:
     """One request under way, for at most `seconds`. `sent` says whether a byte of it may have left, `cut` whether the
-    server closed the connection before it had all of it."""
+    server closed the connection before it had all of it: without an answer it cannot have done anything then."""
 
-    def __init__(self, seconds: float, tls: ssl.SSLContext) -> None:
+    def __init__(self, seconds: float, tls: ssl.SSLContext, connections: Connections) -> None:
         self._deadline = time.monotonic() + seconds
         self._tls = tls
+        self._connections = connections
         self._socket: socket.socket | None = None
         self.sent = False
         self.cut = False
+        #: Whether all of the answer was read, nothing came behind it, and the server keeps the connection.
+        self.complete = False
 
     def left(self) -> float:
         """Seconds that are left. Raises TimeoutError where none are."""
@@ -45,7 +119,11 @@ class Exchange:
         return left
 
     def connect(self, host: str, port: int, *, secure: bool) -> socket.socket:
-        """A connection to the host, its certificate verified where `secure`. Raises OSError."""
+        """A connection to the host, its certificate verified where `secure`; one that was kept, if it still stands.
+        Raises OSError."""
+        self._socket = self._connections.take()
+        if self._socket is not None:
+            return self._socket
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         failure: OSError | None = None
         for place, (family, kind, protocol, _, address) in enumerate(found):
@@ -67,9 +145,14 @@ class Exchange:
         raise failure or OSError(f"{host} has no address")
 
     def close(self) -> None:
-        """Closes the connection, whatever state it is in."""
-        if self._socket is not None:
+        """Closes the connection, or keeps it where it is of further use."""
+        if self._socket is None:
+            return
+        if self.complete and not self.cut:
+            self._connections.keep(self._socket)
+        else:
             self._socket.close()
+        self._socket = None
 
 
 class Client(python_http_client.Client):  # type: ignore[misc] # the package has no types
@@ -91,6 +174,9 @@ class Client(python_http_client.Client):  # type: ignore[misc] # the package has
         )
 
     def _make_request(self, _opener: object, request: urllib.request.Request, timeout: float | None = None) -> Any:
+        request.remove_header("Content-type")
+        if request.data is not None:
+            request.add_header("Content-type", "application/json")
         return super()._make_request(_opener_of(self._exchange), request, timeout=timeout)
 
 
@@ -144,6 +230,11 @@ class _Connection(HTTPConnection):
         # what http.client asks of a socket, and no more
         self.sock = _Wire(self._exchange.connect(self.host, self.port, secure=self._secure), self._exchange)
 
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **how: Any) -> None:
+        """Without the wish of `urllib` that the server close the connection."""
+        wished = {name: value for name, value in (headers or {}).items() if name.lower() != "connection"}
+        super().request(method, url, body, wished, **how)
+
 
 class _Wire:
     """The connection as http.client uses it. It stays open for the answer; `Exchange.close` closes it."""
@@ -182,6 +273,8 @@ class _Answer(io.RawIOBase):
         self._exchange = exchange
         self._head: bytes | None = b""
         self._room = MOST_ANSWER_BYTES
+        #: Octets of the body that are still to come; None where the head does not say how long it is.
+        self._to_come: int | None = None
 
     def readable(self) -> bool:
         return True
@@ -194,6 +287,9 @@ class _Answer(io.RawIOBase):
             raise OSError(f"the answer is over {MOST_ANSWER_BYTES} bytes")
         if self._head is not None:
             self._note_head(bytes(memoryview(buffer)[:received]))
+        elif self._to_come is not None:
+            self._to_come -= received
+        self._exchange.complete = self._head is None and self._to_come == 0
         return received
 
     def _note_head(self, data: bytes) -> None:
@@ -202,5 +298,12 @@ class _Answer(io.RawIOBase):
         if not data and self._head:
             raise ConnectionResetError("the connection ended within the head of the answer")
         self._head += data
-        if b"\r\n\r\n" in self._head or b"\n\n" in self._head:
+        head, end, body = self._head.partition(b"\r\n\r\n")
+        if end:
+            self._head = None
+            said = _KEPT_HEAD.match(head)
+            length = _LENGTH.findall(head)
+            if said and len(length) == 1 and not _CLOSES.search(head):
+                self._to_come = int(length[0]) - len(body)
+        elif b"\n\n" in self._head:
             self._head = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from newsletter.delivery.model import Batch, Busy, Limits, Receipt, Recipient
@@ -13,6 +14,7 @@ from newsletter.delivery.provider import Blame, CallRefused
 from newsletter.errors import NewsletterError, TemplateError
 from newsletter.providers.dkim import DkimSigner
 from newsletter.providers.smtp_connection import SmtpConnection
+from newsletter.providers.smtp_flows import Flow, FlowRunner, run_here
 from newsletter.providers.smtp_handshake import ServerAway, SmtpServer, open_connection
 from newsletter.providers.smtp_outbox import Mail, Outbox
 from newsletter.providers.smtp_pool import ConnectionPool
@@ -61,6 +63,10 @@ class SmtpProvider:
         context = tls or ssl.create_default_context()
         self._connect = partial(open_connection, server, context, messages=messages_per_connection)
         self._pool = ConnectionPool(self._connect)
+        self._flows = FlowRunner()
+        # Signatures and encryption let go of the interpreter: the threads that call do them side by side.
+        by_itself = signer is not None or server.security != "none"
+        self._run: Callable[[Flow[None], socket.socket], None] = run_here if by_itself else self._flows.run
         self._encoders = _Encoders()
 
     @property
@@ -71,7 +77,9 @@ class SmtpProvider:
     @property
     def limits(self) -> Limits:
         """A call is a window of messages, each accepted or refused by itself."""
-        return Limits(recipients_per_call=1_000_000, one_message_at_a_time=True)
+        return Limits(
+            recipients_per_call=1_000_000, one_message_at_a_time=True, return_tokens=_TOKEN in self._envelope_from
+        )
 
     def submit(self, batch: Batch, rendered: Mapping[Variant, RenderedIssue]) -> Receipt:
         """Sends the batch, one message after the other on one connection.
@@ -120,10 +128,11 @@ class SmtpProvider:
     def close(self) -> None:
         """Takes leave of the server on every connection."""
         self._pool.close()
+        self._flows.close()
 
     def _deliver(self, connection: SmtpConnection, outbox: Outbox) -> None:
         try:
-            connection.deliver(outbox)
+            self._run(connection.deliver(outbox), connection.socket)
         except BaseException:
             connection.abort()
             raise
@@ -151,18 +160,16 @@ class SmtpProvider:
             values=recipient.values,
             unsubscribe_mailto=recipient.unsubscribe_mailto,
         )
-        message = b"".join(pieces)
-        content: tuple[bytes, ...] = (message,)
         if self._signer is not None:
             header = b"".join(pieces[:HEADER_PIECES])
-            content = (self._signer.sign(header, pieces[HEADER_PIECES:]), message)
+            pieces.insert(0, self._signer.sign(header, pieces[HEADER_PIECES:]))
         token = recipient.return_token or recipient.message_id[1:].partition("@")[0]
         return Mail(
             recipient.id,
             sender.replace(_TOKEN, token).encode("ascii"),
             address.encode("ascii"),
-            content,
-            sum(map(len, content)),
+            pieces,
+            sum(map(len, pieces)),
         )
 
 

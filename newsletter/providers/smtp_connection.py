@@ -7,13 +7,24 @@ server offers PIPELINING an envelope is one write, and the next message's envelo
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from newsletter.delivery.model import Busy, Outcome, Refused, Unknown
 from newsletter.delivery.provider import Blame, CallRefused
-from newsletter.providers.smtp_dialogue import Nonsense, Reply, Step, Verdict, read_content, read_envelope
+from newsletter.providers.smtp_dialogue import (
+    ALL_WELL,
+    TAKEN,
+    Nonsense,
+    Reply,
+    Step,
+    Verdict,
+    read_content,
+    read_envelope,
+)
+from newsletter.providers.smtp_flows import Flow, run_here
 from newsletter.providers.smtp_outbox import Mail, Outbox
 from newsletter.providers.smtp_wire import DOT, Lost, Silent, Wire
 
@@ -54,8 +65,15 @@ class SmtpConnection:
         self._used_at = clock()
         #: Whether the server still holds a transaction that came to nothing.
         self._open = False
+        #: Whether the server took the last message and asked for the content of the next, all in one.
+        self._all_well = False
 
-    def deliver(self, outbox: Outbox) -> None:
+    @property
+    def socket(self) -> socket.socket:
+        """What its flows wait for."""
+        return self._wire.socket
+
+    def deliver(self, outbox: Outbox) -> Flow[None]:
         """Sends what is in `outbox`, until it is empty or stopped, or this connection is finished.
 
         No trouble with the network raises: it is decided what became of a message whose content was begun, and
@@ -71,15 +89,15 @@ class SmtpConnection:
                 outbox.stop(CallRefused(Blame.CONTENT, size))
                 break
             try:
-                verdict = self._envelope(mail, ahead)
+                verdict = yield from self._envelope(mail, ahead)
             except Lost as lost:
                 self._end(str(lost))
                 break
             if verdict.step is Step.CONTENT:
-                ahead = self._content(mail, outbox)
+                ahead = yield from self._content(mail, outbox)
             else:
                 ahead = False
-                self._conclude(verdict, outbox)
+                yield from self._conclude(verdict, outbox)
         self._used_at = self._clock()
 
     def ready(self, unasked: float) -> bool:
@@ -103,8 +121,7 @@ class SmtpConnection:
 
     def command(self, command: bytes) -> Reply:
         """The answer to one command that is answered with 2yz. Raises Lost, also for every other answer."""
-        self._wire.write(command + b"\r\n")
-        reply = self._wire.reply()
+        reply = run_here(self._answer_to(command + b"\r\n"), self.socket)
         if not reply.positive:
             raise Lost(f"{command.decode()} was answered with {reply}")
         return reply
@@ -123,18 +140,28 @@ class SmtpConnection:
         self._wire.lost = True
         self.close()
 
-    def _envelope(self, mail: Mail, ahead: bool) -> Verdict:
+    def _answer_to(self, octets: bytes) -> Flow[Reply]:
+        self._wire.write(octets)
+        if self._wire.owes:
+            yield from self._wire.flushed()
+        return (yield from self._wire.reply())
+
+    def _envelope(self, mail: Mail, ahead: bool) -> Flow[Verdict]:
         """Writes the envelope, unless it went `ahead`, and reads what the server has to say to it. Raises Lost."""
-        commands = self._commands(mail)
+        if self._all_well:
+            self._all_well = False
+            return ALL_WELL
         pipelining = self.offers.pipelining
+        commands = self._commands(mail)
         replies: list[Reply] = []
         try:
             if not ahead:
-                self._open_envelope(commands)
+                yield from self._open_envelope(commands)
             for command in commands:
                 if not pipelining:
-                    self._wire.write(command)
-                replies.append(self._wire.reply())
+                    replies.append((yield from self._answer_to(command)))
+                else:
+                    replies.append(self._wire.said() or (yield from self._wire.reply()))
                 if replies[-1].code == _CLOSING or (not pipelining and replies[-1].code >= 300):
                     break
         except Lost as lost:
@@ -145,7 +172,7 @@ class SmtpConnection:
         assert mail_reply is not None
         return read_envelope(mail_reply, rcpt, data, mail.address)
 
-    def _open_envelope(self, commands: Sequence[bytes]) -> None:
+    def _open_envelope(self, commands: Sequence[bytes]) -> Flow[None]:
         """Ends the transaction that is open, if one is; writes the whole envelope, where it may. Raises Lost."""
         if not self._wire.silent:
             raise Lost("the server answers more than it is asked")
@@ -153,32 +180,36 @@ class SmtpConnection:
         together = b"".join([*reset, *commands] if self.offers.pipelining else reset)
         if together:
             self._wire.write(together)
-        if reset and not (reply := self._wire.reply()).positive:
+            if self._wire.owes:
+                yield from self._wire.flushed()
+        if reset and not (reply := (yield from self._wire.reply())).positive:
             raise Lost(f"RSET was answered with {reply}")
         self._open = False
 
-    def _conclude(self, verdict: Verdict, outbox: Outbox) -> None:
+    def _conclude(self, verdict: Verdict, outbox: Outbox) -> Flow[None]:
         """Does what is left to do about a message whose content is not sent."""
         if verdict.step is Step.CLOSE:
             self._end(verdict.reason)
         elif not self.finished:
             self._open = verdict.step is not Step.NEXT
             if verdict.step is Step.LONE_DOT:
-                self._end_content_for_nobody()
+                yield from self._end_content_for_nobody()
         if verdict.stop is not None:
             outbox.stop(verdict.stop)
         elif verdict.outcome is not None:
             outbox.decide(verdict.outcome)
 
-    def _end_content_for_nobody(self) -> None:
+    def _end_content_for_nobody(self) -> Flow[None]:
         try:
             self._wire.write(DOT)
-            if self._wire.reply(final=True).code == _CLOSING:
+            if self._wire.owes:
+                yield from self._wire.flushed()
+            if (yield from self._wire.reply(final=True)).code == _CLOSING:
                 self._end("the server is closing")
         except Lost as lost:
             self._end(str(lost))
 
-    def _content(self, mail: Mail, outbox: Outbox) -> bool:
+    def _content(self, mail: Mail, outbox: Outbox) -> Flow[bool]:
         """Sends the content and decides what became of the message; whether the next envelope went along."""
         if not self._wire.silent:
             self._end("the server answered before it was asked")
@@ -190,21 +221,27 @@ class SmtpConnection:
         tail = DOT if following is None else b"".join((DOT, *self._commands(following)))
         try:
             trouble = self._wire.write_message(mail.content, tail)
+            if self._wire.owes:
+                trouble = yield from self._wire.message_flushed()
         except Lost as lost:
             self._end(str(lost))
             outbox.decide(self._unsent(mail, lost))
             return False
         if trouble:
             self._end(trouble)
-        outbox.decide(self._after_dot(mail, outbox))
+        outbox.decide((yield from self._after_dot(mail, outbox, ahead=following is not None)))
         if not self._left:
             self.finished = True
             self.reason = self.reason or "it carried as many messages as one connection may"
         return following is not None
 
-    def _after_dot(self, mail: Mail, outbox: Outbox) -> Outcome:
+    def _after_dot(self, mail: Mail, outbox: Outbox, *, ahead: bool) -> Flow[Outcome]:
+        since = time.monotonic()
         try:
-            reply = self._wire.reply(final=True)
+            if ahead and not self.finished and (yield from self._wire.all_well()):
+                self._all_well = True
+                return TAKEN
+            reply = self._wire.said() or (yield from self._wire.reply(final=True, since=since))
             if reply.code == _CLOSING:
                 self._end(str(reply))
             return read_content(reply, mail.address)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused
 from newsletter.delivery.provider import Blame, CallRefused
@@ -20,7 +21,11 @@ MOST_LINES = 128
 #: Words of a server are kept up to so many characters.
 LONGEST_WORDS = 300
 
+#: What a line may begin with, and its code.
+_CODES = {b"%d" % code: code for code in range(200, 600)}
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+#: To a final dot and the next envelope: taken, and go on.
+_ALL_WELL = re.compile(rb"250[ ][^\n]*\n250[ ][^\n]*\n25[01][ ][^\n]*\n354[ ][^\n]*\n")
 _ENHANCED = re.compile(r"^([245])\.[0-9]{1,3}\.[0-9]{1,3}(?=\s|$)")
 
 _CLOSING = 421
@@ -33,8 +38,7 @@ class Nonsense(Exception):
     """The server wrote something that is no SMTP reply, or none that can stand here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One reply: its code, 200 to 599, and the octets behind the code, lines joined with `\\n`."""
 
     code: int
@@ -103,6 +107,14 @@ class ReplyReader:
         """Takes what the server wrote."""
         self._buffer = self._buffer + octets if self._buffer else octets
 
+    def all_well(self) -> bool:
+        """Whether what is here is just what everybody hopes for after a final dot with an envelope behind it: that the
+        message was taken, and three replies that ask for the next content. Then it is read; else nothing is."""
+        if self._lines or len(self._buffer) > LONGEST_LINE or not _ALL_WELL.fullmatch(self._buffer):
+            return False
+        self._buffer = b""
+        return True
+
     def reply(self) -> Reply | None:
         """The next whole reply; None until more is fed. Raises Nonsense."""
         while True:
@@ -114,6 +126,8 @@ class ReplyReader:
             line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
             if line.endswith(b"\r"):
                 line = line[:-1]
+            if line[3:4] == b" " and not self._lines and (plain := _CODES.get(line[:3])) is not None:
+                return Reply(plain, line[4:])
             match = _LINE.fullmatch(line)
             if match is None:
                 raise Nonsense(f"{_printable(line)!r} is no reply")
@@ -162,7 +176,10 @@ class Verdict:
     reason: str = ""
 
 
-_CONTENT = Verdict(Step.CONTENT)
+#: The server asks for the content.
+ALL_WELL = Verdict(Step.CONTENT)
+#: The server took the message.
+TAKEN = Accepted()
 
 
 def read_envelope(mail: Reply, rcpt: Reply | None, data: Reply | None, address: str) -> Verdict:
@@ -176,7 +193,7 @@ def read_envelope(mail: Reply, rcpt: Reply | None, data: Reply | None, address: 
     elif rcpt is None or not rcpt.positive:
         verdict = _read_rcpt(rcpt, waiting, address)
     elif waiting:
-        verdict = _CONTENT
+        verdict = ALL_WELL
     else:
         verdict = _read_data(data, address)
     return verdict
@@ -208,9 +225,12 @@ def _read_data(reply: Reply | None, address: str) -> Verdict:
 
 
 def read_content(reply: Reply, address: str) -> Outcome:
-    """What the answer to the final dot says. Raises Nonsense where it says nothing: then it is as good as lost."""
+    """What the answer to the final dot says. Raises Nonsense where it says nothing: then it is as good as lost.
+
+    The words about a message that was taken are not kept: the server's own log has them, by the Message-ID.
+    """
     if reply.positive:
-        return Accepted(reply.words(address))
+        return TAKEN
     if reply.code < 400:
         raise Nonsense(f"the final dot was answered with {reply}")
     return _negative(reply, address)

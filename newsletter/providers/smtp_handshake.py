@@ -17,7 +17,7 @@ from typing import Any, Literal
 from newsletter.delivery.provider import Blame, CallRefused
 from newsletter.providers.smtp_connection import Offers, SmtpConnection
 from newsletter.providers.smtp_dialogue import Nonsense, Reply, ReplyReader
-from newsletter.providers.smtp_wire import Lost, Waits, Wire, receive
+from newsletter.providers.smtp_wire import Lost, Waits, receive, wire
 
 
 class ServerAway(OSError):
@@ -78,7 +78,7 @@ def open_connection(server: SmtpServer, tls: ssl.SSLContext, *, messages: int) -
     except UnicodeError as error:
         raise CallRefused(Blame.ACCOUNT, f"{server.host!r} is no name of a server") from error
     waits = Waits(server.timeout, server.final_timeout)
-    return SmtpConnection(Wire(sock, octets, waits), offers, messages=messages)
+    return SmtpConnection(wire(sock, octets, waits), offers, messages=messages)
 
 
 class _WithLimits(smtplib.SMTP):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import NamedTuple
 
 from newsletter.delivery.model import Batch, Busy, Outcome, Receipt, Recipient, Refused, Unknown
 from newsletter.delivery.provider import Blame, CallRefused
@@ -15,15 +15,14 @@ from newsletter.errors import AudienceError, NewsletterError
 _LOST_IN_A_ROW = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(NamedTuple):
     """One message, ready to go: envelope sender and recipient as they stand on the wire, and the content in pieces,
     `size` octets altogether, the last of which ends with CRLF."""
 
     recipient_id: str
     sender: bytes
     recipient: bytes
-    content: tuple[bytes, ...]
+    content: Sequence[bytes]
     size: int
 
     @property

@@ -1,8 +1,8 @@
 """Finds CSS that would not survive: what cssutils (behind premailer) drops with no more than a log line, what premailer
 applies where it does not belong, and what a mail client would give up on.
 
-Each declaration and selector is given to cssutils on its own, and must come back. So nothing depends on what was
-logged, on premailer's caches, or on which thread asked first.
+Each declaration and selector that is not of the plainest sort is given to cssutils on its own, and must come back. So
+nothing depends on what was logged, on premailer's caches, or on which thread asked first.
 """
 
 from __future__ import annotations
@@ -26,6 +26,17 @@ _QUIET = logging.getLogger(f"{__name__}.cssutils")
 _QUIET.propagate = False
 _QUIET.addHandler(logging.NullHandler())
 cssutils.log.setLog(_QUIET)
+
+_TERM = (
+    r"(?:#(?:[0-9a-fA-F]{3}){1,2}|-?[0-9]+(?:\.[0-9]+)?(?:px|em|%)?"
+    r"|-?[a-zA-Z]+(?:-[a-zA-Z]+)*|'[a-zA-Z]+(?: [a-zA-Z]+)*')"
+)
+#: What nearly every declaration and selector looks like: cssutils keeps all of these (a test asks it), and is not asked
+#: about each, which would take longer than the inlining.
+PLAIN_DECLARATION = re.compile(rf"[a-z]+(?:-[a-z]+)*: {_TERM}(?:(?: |, ?){_TERM})*", re.ASCII)
+_COMPOUND = r"(?:[a-z][a-z0-9]*|(?:[a-z][a-z0-9]*)?(?:\.[a-z][a-z0-9-]*)+)"
+_COMPLEX = rf"{_COMPOUND}(?: (?:[>+] )?{_COMPOUND})*"
+PLAIN_SELECTOR = re.compile(rf"{_COMPLEX}(?:,\s*{_COMPLEX})*", re.ASCII)
 
 _COMMENT_OR_TAG = re.compile(r"""<!--.*?-->|<[a-zA-Z](?:[^"'<>]|"[^"]*"|'[^']*')*>""", re.DOTALL)
 _STYLE = re.compile(r"""\sstyle\s*=\s*(?:"([^"]*)"|'([^']*)')""")
@@ -164,6 +175,8 @@ def _check_selector(rule: Any) -> None:
     if "*" in selector or "[" in selector or "\\" in selector:
         # premailer leaves out the first, weighs the second wrongly, and takes the third for something else
         raise _fault(message, INLINE_CSS, rule, "name the elements, or give them a class")
+    if PLAIN_SELECTOR.fullmatch(selector):
+        return
     with CSSUTILS:
         rules = cssutils.parseString(f"{selector} {{ color: red }}", validate=False).cssRules
         known = len(rules) == 1 and rules[0].type == rules[0].STYLE_RULE
@@ -173,8 +186,11 @@ def _check_selector(rule: Any) -> None:
 
 
 def _survives(declaration: Any) -> bool:
+    shown = _shown(declaration)
+    if PLAIN_DECLARATION.fullmatch(shown):
+        return True
     with CSSUTILS:
-        return len(cssutils.parseStyle(_shown(declaration), validate=False).getProperties()) == 1
+        return len(cssutils.parseStyle(shown, validate=False).getProperties()) == 1
 
 
 def _shown(declaration: Any) -> str:

@@ -105,6 +105,7 @@ class TemplateEnvironment:
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,
+            optimized=False,  # to look for constants takes longer than they would save, in a template used once a run
             extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
         )
         environment.filters |= {"longdate": self._words.date, "fill": fill}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from html import escape
 from urllib.parse import SplitResult, quote, urlsplit
@@ -25,6 +26,11 @@ _SCHEMES = frozenset({"http", "https", "mailto"})
 
 # Words of printable ASCII with single spaces between them: nothing to clean. Most names and all codes are this.
 _CLEAN_ASCII = re.compile(r"[!-~]+(?: [!-~]+)*")
+# What HTML leaves alone, too.
+_PLAIN_TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9@_+.-]*+(?: [A-Za-z0-9@_+.-]++)*+")
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.-]++(?::[0-9]{1,5}+)?+(?:/[A-Za-z0-9._~-]*+)*+")
+_TEXTS = frozenset({HoleContext.HTML, HoleContext.TEXT})
+_LINKS = frozenset({HoleContext.HTML_URL, HoleContext.TEXT_URL})
 # Percent signs, quotes and brackets are left to the slow way, which looks at them closely.
 _CLEAN_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?:[/?#][A-Za-z0-9._~:/?#@!$&*+,;=-]*)?")
 
@@ -106,6 +112,19 @@ def escape_value(value: str, context: HoleContext) -> str:
         url = clean_url(value)
         return f'<img src="{escape(url)}" width="1" height="1" alt="" style="display:block">' if url else ""
     return clean_url(value)
+
+
+def plain_text(value: str) -> bool:
+    """Whether it is a name, an address or the like that is the same in every context of texts. Most are."""
+    return len(value) <= TEXT_LIMIT and _PLAIN_TEXT.fullmatch(value) is not None
+
+
+def plain_pattern(contexts: Iterable[HoleContext]) -> tuple[str, int] | None:
+    """A pattern of values of one line that `escape_value` leaves as they are in each of these contexts, where they have
+    no more characters than the number; None where there is none for them."""
+    if _TEXTS.issuperset(contexts):
+        return f"(?:{_PLAIN_TEXT.pattern})?+", TEXT_LIMIT
+    return (_PLAIN_URL.pattern, URL_LIMIT) if _LINKS.issuperset(contexts) else None
 
 
 @lru_cache(maxsize=4096)

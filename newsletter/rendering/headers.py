@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from newsletter.errors import AudienceError, TemplateError
 from newsletter.rendering.escaping import ascii_domain, clean_text, clean_url
@@ -27,12 +28,18 @@ _QUOTED_LOCAL = re.compile(r'"(?:[ !#-\[\]-~]|\\[ -~])+"')  # an empty one is lo
 _ATOMS = re.compile(rf"{_ATEXT}(?: {_ATEXT})*")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\]|\[IPv6:[0-9A-Fa-f:.]+\]")
-# `=?` is left to the slow way, which refuses it.
-_PLAIN_ADDRESS = re.compile(
-    r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
-)
+# Patterns that never go back (`++`) are several times as quick. `=?` is left to the slow way, which refuses it.
+#: Addresses that a header and an envelope carry as they are, where they have at most `SHORT_ADDRESS` characters: then
+#: no part of one is too long. Most are such.
+PLAIN_ADDRESS = r"[A-Za-z0-9_+-]++(?:\.[A-Za-z0-9_+-]++)*+@(?:[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+\.)++[A-Za-z]{2,63}+"
+SHORT_ADDRESS = 64
+_PLAIN_ADDRESS = re.compile(PLAIN_ADDRESS)
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9'-]+(?: [A-Za-z0-9'-]+)*")
 _MAILBOX = re.compile(r"\s*(?:(?P<name>.*?)\s*<(?P<inner>[^<>]+)>|(?P<bare>[^<>\s]+))\s*", re.DOTALL)
+#: Links that a header carries as they are, where they have at most `LONGEST_LINK` characters; most are.
+PLAIN_LINK = r"https?://[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+(?::[0-9]{1,5}+)?+(?:/[A-Za-z0-9._~-]++)++"
+_PLAIN_LINK = re.compile(PLAIN_LINK)
+LONGEST_LINK = 900
 #: What a mailto URI carries as it is (RFC 6068), and no more than anybody needs.
 _MAILTO_ADDRESS = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,253}")
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]+@[A-Za-z0-9.-]+>")
@@ -43,13 +50,14 @@ class AddressError(AudienceError):
     """An address that no message header can carry; the message to this one recipient cannot be made."""
 
 
+@lru_cache(maxsize=64)  # a message asks several times for the same one
 def ascii_address(address: str) -> str:
     """The address for a header: its domain as A-labels, the rest as given.
 
     Raises AddressError for one that is no address, and for a local part that is not ASCII: that needs SMTPUTF8
     (RFC 6531), which is not offered.
     """
-    if len(address) <= 254 and _PLAIN_ADDRESS.fullmatch(address) and address.index("@") <= 64:
+    if len(address) <= SHORT_ADDRESS and _PLAIN_ADDRESS.fullmatch(address):
         return address
     local, at, domain = address.rpartition("@")
     if not local.isascii():
@@ -113,6 +121,13 @@ def unsubscribe_field(url: str, mailto: str = "") -> bytes:
     TemplateError for anything else: without it the mail must not leave. http is for a dry run on loopback only; the
     guards of a live send refuse it.
     """
+    return f"List-Unsubscribe: {unsubscribe_value(url, mailto)}\r\n".encode("ascii")
+
+
+def unsubscribe_value(url: str, mailto: str = "") -> str:
+    """What stands in `unsubscribe_field`, on one line. Raises TemplateError as it does."""
+    if not mailto and len(url) <= LONGEST_LINK and _PLAIN_LINK.fullmatch(url):
+        return f"<{url}>"
     clean = clean_url(url)
     # Readers decode encoded-words anywhere in a field, so the URL must not hold the start of one. `,` and `>` would end
     # it (RFC 2369); `>` is already encoded.
@@ -127,14 +142,19 @@ def unsubscribe_field(url: str, mailto: str = "") -> bytes:
             f"the unsubscribe link {url!r} is not an http or https URL that fits in a header",
             hint="set site.base_url to the public address of this site, such as https://news.example.com",
         )
-    return f"List-Unsubscribe: <{clean}>{other}\r\n".encode("ascii")
+    return f"<{clean}>{other}"
 
 
 def message_id_field(value: str) -> bytes:
     """`Message-ID`; ValueError if the value is not `<left@right>`."""
+    return f"Message-ID: {message_id_value(value)}\r\n".encode("ascii")
+
+
+def message_id_value(value: str) -> str:
+    """The value again; ValueError if it is not `<left@right>`."""
     if not _MESSAGE_ID.fullmatch(value) or len(value) > _HARD_LINE - 12:
         raise ValueError(f"{value!r} is not a Message-ID")
-    return f"Message-ID: {value}\r\n".encode("ascii")
+    return value
 
 
 def mailbox_parts(field: str, mailbox: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterable
 from itertools import count
 
 from newsletter.errors import TemplateError
@@ -112,7 +113,7 @@ def fill(holed: Holed, values: HoleValues) -> str:
     return "".join(parts)
 
 
-def missing_value(name: str, values: HoleValues) -> TemplateError:
+def missing_value(name: str, values: Iterable[str]) -> TemplateError:
     """The error for a hole that no value fills."""
     known = ", ".join(sorted(values)) or "none"
     return TemplateError(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import jinja2
 from jinja2 import meta
+
+#: Without one of these words a template brings in nothing, and need not be parsed to know.
+_BRINGS_IN = re.compile("include|import|extends")
 
 
 class IncludedFiles:
@@ -39,6 +43,8 @@ class IncludedFiles:
         return found
 
     def _mentioned(self, source: str) -> frozenset[str | None]:
+        if not _BRINGS_IN.search(source):
+            return frozenset()
         if source not in self._mentions:
             references = meta.find_referenced_templates(self._environment.parse(source))
             self._mentions[source] = frozenset(references)

@@ -9,11 +9,13 @@ before, so they do the same to it.
 from __future__ import annotations
 
 import re
+import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-
-import premailer
+from importlib import import_module
+from types import MappingProxyType, ModuleType
+from typing import Any
 
 from newsletter.errors import TemplateError
 from newsletter.rendering.css_lint import CSSUTILS, check_head_css, check_inline_css, check_style_attributes
@@ -110,11 +112,25 @@ def premailer_inliner(html: str, css: str) -> str:
     """premailer with the options that keep the mail whole. Raises CssFault where it would change what wins."""
     check_order(html, css)
     with CSSUTILS:
+        premailer = _premailer()
         try:
             # pretty_print would add white space of its own
             return str(premailer.Premailer(html, css_text=[css], **PREMAILER_OPTIONS).transform(pretty_print=False))
         except Exception as error:
             raise DamagedHtml(f"premailer failed: {type(error).__name__}: {error}") from error
+
+
+def _premailer() -> Any:
+    """The library, without the HTTP client that it would fetch style sheets with: `allow_network` forbids that, and to
+    load it would take as long as to render an issue. Another thread could meet what stands in for it, and keep it."""
+    alone = threading.active_count() == 1
+    if alone and "premailer" not in sys.modules and "requests" not in sys.modules:
+        sys.modules["requests"] = ModuleType("requests")
+        try:
+            return import_module("premailer")
+        finally:
+            del sys.modules["requests"]
+    return import_module("premailer")
 
 
 def css_inline_inliner(html: str, css: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from newsletter.rendering.escaping import ascii_domain
@@ -38,12 +39,23 @@ def message_id(run: str, subscriber_id: str, domain: str) -> str:
     Always the same for the two, and never for another two. Opaque: 128 bits of a hash, so neither the address nor the
     subscriber's number can be read from it. `domain` is the sender's; ValueError if it is none.
     """
-    # The length in front keeps ("a", "bc") and ("ab", "c") apart.
-    digest = hashlib.sha256(f"{len(run)}:{run}{subscriber_id}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return message_ids(run, [subscriber_id], domain)[0]
+
+
+def message_ids(run: str, subscriber_ids: Iterable[str], domain: str) -> list[str]:
+    """The `message_id` of each of these subscribers. ValueError where `domain` is none."""
     try:
         right = ascii_domain(domain)
     except ValueError:
         right = ""
     if not _DOMAIN.fullmatch(right):
         raise ValueError(f"a Message-ID needs the sender's domain, not {domain!r}")
-    return f"<{digest}@{right}>"
+    end = f"@{right}>"
+    # The length in front keeps ("a", "bc") and ("ab", "c") apart.
+    of_run = hashlib.sha256(f"{len(run)}:{run}".encode("utf-8", "surrogatepass"))
+    made = []
+    for subscriber_id in subscriber_ids:
+        digest = of_run.copy()
+        digest.update(subscriber_id.encode("utf-8", "surrogatepass"))
+        made.append(f"<{digest.hexdigest()[:32]}{end}")
+    return made

@@ -7,11 +7,10 @@ then a join of those bytes with the few values that differ, each encoded for whe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import format_datetime
 
 from newsletter.errors import TemplateError
-from newsletter.rendering.escaping import escape_value
 from newsletter.rendering.headers import (
     AddressError,
     ascii_address,
@@ -23,10 +22,11 @@ from newsletter.rendering.headers import (
     token_field,
     unsubscribe_field,
 )
+from newsletter.rendering.hole_encoding import ValueEncoder
 from newsletter.rendering.holes import missing_value
 from newsletter.rendering.letter import Letterhead
 from newsletter.rendering.model import Hole, Holed, RenderedIssue
-from newsletter.rendering.quoted_printable import encode_segment, encode_value
+from newsletter.rendering.quoted_printable import encode_segment
 
 __all__ = ["HEADER_PIECES", "AddressError", "MessageEncoder", "ascii_address"]
 
@@ -63,7 +63,7 @@ class MessageEncoder:
         _append_body(parts, slots, rendered.html, "HTML")
         parts[-1] += f"\r\n--{boundary}--\r\n".encode("ascii")
         self._parts = parts
-        self._slots = [_Slot(hole, tuple(positions)) for hole, positions in slots.items()]
+        self._values = _by_name(slots)
 
     def message(
         self,
@@ -111,36 +111,29 @@ class MessageEncoder:
         parts[_MESSAGE_ID] = message_id_field(message_id)
         if self._to_a_list:
             parts[_UNSUBSCRIBE] = unsubscribe_field(unsubscribe_url, unsubscribe_mailto)
-        for slot in self._slots:
+        for name, encoder, places in self._values:
             try:
-                value = values[slot.name]
+                encoded = encoder.encode(values[name])
             except KeyError:
-                raise missing_value(slot.name, values) from None
-            encoded = slot.encode(value)
-            for position in slot.positions:
-                parts[position] = encoded
+                raise missing_value(name, values) from None
+            for place, context in places:
+                parts[place] = encoded[context]
         return parts
 
 
-class _Slot:
-    """One hole and everywhere it stands. Remembers its last value: many holes hold the same for all recipients."""
-
-    __slots__ = ("_context", "_last", "name", "positions")
-
-    def __init__(self, hole: Hole, positions: tuple[int, ...]) -> None:
-        self.name = hole.name
-        self.positions = positions
-        self._context = hole.context
-        self._last = ("", b"")
-
-    def encode(self, value: str) -> bytes:
-        # Read and written as one tuple, so that threads never see the value of one with the bytes of another.
-        last_value, last_bytes = self._last
-        if value == last_value:
-            return last_bytes
-        encoded = encode_value(escape_value(value, self._context))
-        self._last = (value, encoded)
-        return encoded
+def _by_name(slots: Mapping[Hole, Sequence[int]]) -> list[tuple[str, ValueEncoder, list[tuple[int, int]]]]:
+    """For each name its encoder, and where its values go: (the piece, which of the name's contexts)."""
+    by_name: dict[str, list[Hole]] = {}
+    for hole in slots:
+        by_name.setdefault(hole.name, []).append(hole)
+    return [
+        (
+            name,
+            ValueEncoder([hole.context for hole in holes]),
+            [(piece, number) for number, hole in enumerate(holes) for piece in slots[hole]],
+        )
+        for name, holes in by_name.items()
+    ]
 
 
 def _boundary(rendered: RenderedIssue) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 
 _LINE = 75  # leaves room for the `=` of a soft break
-_SOFT = "=\r\n"
+#: Ends a line of the encoded text, and none of the text itself.
+SOFT_BREAK = "=\r\n"
 _UNSAFE = re.compile("[^ -<>-~]")
 _LINE_ENDS = re.compile("\r\n|\r|\n")
 _ESCAPES = {chr(byte): f"={byte:02X}" for byte in range(256)}
@@ -19,11 +20,11 @@ _ESCAPES = {chr(byte): f"={byte:02X}" for byte in range(256)}
 def encode_segment(text: str, *, last: bool = False) -> bytes:
     """A piece of a body, line ends as CRLF. `last` says that nothing follows it. UnicodeEncodeError on a surrogate."""
     *whole, rest = _LINE_ENDS.split(text)
-    encoded = [_SOFT.join(_wrap(_escape_end(_escape(line)))) + "\r\n" for line in whole]
+    encoded = [SOFT_BREAK.join(_wrap(_escape_end(_escape(line)))) + "\r\n" for line in whole]
     if last:
-        encoded.append(_SOFT.join(_wrap(_escape_end(_escape(rest)))))
+        encoded.append(SOFT_BREAK.join(_wrap(_escape_end(_escape(rest)))))
     elif rest:
-        encoded.append(_SOFT.join(_wrap(_escape(rest))) + _SOFT)
+        encoded.append(SOFT_BREAK.join(_wrap(_escape(rest))) + SOFT_BREAK)
     return "".join(encoded).encode("ascii")
 
 
@@ -32,9 +33,9 @@ def encode_value(value: str) -> bytes:
     if not value:
         return b""
     escaped = _escape(value)
-    if len(escaped) <= _LINE and escaped[0] not in ".F":
-        return (escaped + _SOFT).encode("ascii")
-    return (_SOFT.join(_wrap(escaped)) + _SOFT).encode("ascii")
+    if len(escaped) <= _LINE and escaped[0] != "." and not escaped.startswith("From "):
+        return (escaped + SOFT_BREAK).encode("ascii")
+    return (SOFT_BREAK.join(_wrap(escaped)) + SOFT_BREAK).encode("ascii")
 
 
 def _escape(line: str) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import functools
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -156,9 +158,14 @@ def _texts(tag: str, roots: Sequence[Path]) -> dict[str, str]:
     return texts
 
 
+@functools.lru_cache(maxsize=16)  # by its text, so that an edit is seen; a catalogue is read several times over
+def _document(text: str) -> Mapping[str, Any]:
+    return tomllib.loads(text)
+
+
 def _read(path: Path) -> dict[str, str]:
     try:
-        document = tomllib.loads(read_text(path))
+        document = _document(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise not_toml(path, error) from None
     texts = {}

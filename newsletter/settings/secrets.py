@@ -19,7 +19,7 @@ _SECRET_NAME = re.compile(r"(?:.*[_-])?(?:key|secret|pass(?:word|wd|phrase)?|tok
 class Secret(BaseModel):
     """A reference to a secret: an environment variable, or a file (relative to the config's folder). Exactly one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, title="Secret")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, title="Secret", defer_build=True)
 
     env: str = Field(default="", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Name of an environment variable.")
     file: str = Field(default="", min_length=1, description="Path of a file, relative to the config's folder.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.delivery.states import CLAIMABLE, STATE_BITS, Change, DeliveryState, Mark, after
+from newsletter.delivery.states import CLAIMABLE, STATE_BITS, Change, DeliveryState, Mark, after, changed
 from newsletter.store.packing import unpack
 from newsletter.store.run_windows import candidates
 from newsletter.store.state_bytes import STATES, number_in, pack_states, places_in, unpack_states
@@ -51,6 +51,22 @@ class BatchRow:
         found = bisect_left(self.ids, subscriber_id)
         return found if found < len(self.ids) and self.ids[found] == subscriber_id else None
 
+    def all_in(self, places: Sequence[int], state: DeliveryState) -> bool:
+        """Whether each of these members is in `state`, and nothing was reported of them."""
+        states = self.states
+        return {states[place] for place in places} == {state}
+
+    def all_places(self, subscriber_ids: Sequence[int]) -> Sequence[int] | None:
+        """The places of these members, in their order; None where somebody is none."""
+        first = self.place(subscriber_ids[0]) if subscriber_ids else None
+        if first is None:
+            return None
+        run = range(first, first + len(subscriber_ids))
+        if list(self.ids[run.start : run.stop]) == list(subscriber_ids):  # as they are claimed for the first time
+            return run
+        places = [place for one in subscriber_ids if (place := self.place(one)) is not None]
+        return places if len(places) == len(subscriber_ids) else None
+
     def state(self, place: int) -> DeliveryState:
         """The state of the member at this place."""
         found = STATES[self.states[place]]
@@ -63,6 +79,17 @@ class BatchRow:
         state = after(self.state(place), change)
         self._put(place, before, before & ~STATE_BITS | state)
         return state
+
+    def change_all(self, places: Sequence[int], change: Change) -> None:
+        """The same for each of these members. Raises ForbiddenChange, and changes nobody."""
+        states = self.states
+        befores = Counter([states[place] for place in places])
+        afters = {before: changed(before, change) for before in befores}
+        for place in places:
+            states[place] = afters[states[place]]
+        for before, number in befores.items():
+            if afters[before] != before:
+                self.moves[before, afters[before]] += number
 
     def mark(self, place: int, mark: Mark) -> None:
         """Adds what a provider reported of one member."""

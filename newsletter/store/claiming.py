@@ -13,8 +13,8 @@ from newsletter.delivery.ledger import Claim, Wish
 from newsletter.delivery.states import Change
 from newsletter.store.in_hand import InHand
 from newsletter.store.journal import Claimed
-from newsletter.store.person_rows import moment, seconds, unpacked_attributes
-from newsletter.store.selecting import ELIGIBLE, wanted_ids
+from newsletter.store.person_rows import member, moment, seconds
+from newsletter.store.selecting import ELIGIBLE, read_standings
 from newsletter.store.turn import Turn
 
 #: Batches in which a wish looks for somebody whom the limits of recipient domains admit.
@@ -46,15 +46,20 @@ class Claiming:
         self._turn = turn
         self._standing = standing
         self._call_id = call_id
-        # how many are looked up at once
+        # how many the wishes behind the one at hand are for: they are looked up along with its own
         self._ahead = sum(wish.size for wish in wishes)
         self._looked_up: dict[int, Member | None] = {}
-        self._some = len(wishes) * (_BATCHES_A_WISH if any(wish.admit for wish in wishes) else 1)
+        self._asking = any(wish.admit for wish in wishes)
+        self._most_batches = len(wishes) * (_BATCHES_A_WISH if self._asking else 1)
+        self._wished = 0
+        self._batch_size = turn.batch_size()
         self._due: Iterator[InHand] = iter(())
 
     def grant(self, wish: Wish) -> Claim | None:
         """The claim, or None where nothing can be claimed now."""
         waiting = 0
+        self._wished = wish.size
+        self._ahead -= wish.size
         for _ in range(_LOOKS_A_WISH):
             if waiting == _BATCHES_A_WISH or (one := self._ready() or self._next_due()) is None:
                 return None
@@ -66,9 +71,17 @@ class Claiming:
     def _next_due(self) -> InHand | None:
         one = next(self._due, None)
         if one is None:
-            self._due = self._turn.due(self._some)
+            self._due = self._turn.due(self._so_many())
             one = next(self._due, None)
+            if one is not None:
+                self._batch_size = len(one.row.ids)
         return one
+
+    def _so_many(self) -> int:
+        """How many due batches the wishes may need, as far as can be told: each that is read has its members."""
+        if not self._batch_size or self._asking:
+            return self._most_batches
+        return min(self._most_batches, 1 + (self._wished + self._ahead) // self._batch_size)
 
     def _ready(self) -> InHand | None:
         """A batch in hand of which something may be claimed now, the first one first."""
@@ -100,8 +113,7 @@ class Claiming:
             one.schedule.behind = []
         one.schedule.pending = rest + passed_over
         one.schedule.admit_at = self.others_at[-1] if passed_over and not rest else self._turn.now
-        for place in taken:
-            one.row.change(place, Change.CLAIM)
+        one.row.change_all(taken, Change.CLAIM)
         return self._handed(one, sorted(taken))
 
     def _most(self, one: InHand, wish: Wish) -> int:
@@ -133,30 +145,23 @@ class Claiming:
 
     def _may_be_mailed(self, one: InHand, places: Sequence[int], following: Sequence[int]) -> list[int]:
         """Those of `places` who still may be mailed; the others count as suppressed from here on, also who pauses."""
-        ids = one.row.ids
-        if any(ids[place] not in self._looked_up for place in places):
-            self._look_up([ids[place] for place in (*places, *following)])
-        good = []
-        for place in places:
-            if self._looked_up[ids[place]] is None:
-                one.row.change(place, Change.SUPPRESS)
-            else:
-                good.append(place)
+        ids, found = one.row.ids, self._looked_up
+        asked = [ids[place] for place in places]
+        if not found.keys() >= set(asked):
+            self._look_up([*asked, *(ids[place] for place in following)])
+        good = [place for place, number in zip(places, asked, strict=True) if found[number] is not None]
+        if len(good) < len(places):
+            one.row.change_all([place for place in places if found[ids[place]] is None], Change.SUPPRESS)
         return good
 
     def _look_up(self, ids: Sequence[int]) -> None:
         """Whoever left, was suppressed, was erased or paused before this transaction is seen here."""
         connection = self._turn.connection
-        wanted = [one for one in ids if one not in self._looked_up]
+        wanted = [one for one in ids if one not in self._looked_up] if self._looked_up else ids
         self._looked_up |= dict.fromkeys(wanted)
-        now = seconds(self._turn.now)
-        for row in connection.execute(self._standing, wanted_ids(connection.dialect.name, wanted, now)):
-            standing, number, key, address, name, language, timezone, attributes, opens = row
-            # of the standings on several lists the best one counts
-            if standing == ELIGIBLE:
-                said = unpacked_attributes(attributes)
-                member = Member(number, key, address, name, language, timezone, said, bool(opens))
-                self._looked_up[number] = member
+        found = read_standings(connection, self._standing, wanted, seconds(self._turn.now))
+        # of the standings on several lists the best one counts
+        self._looked_up |= {row[0]: member(row) for row in found if row[-1] == ELIGIBLE}
 
     def _member(self, one: InHand, place: int) -> Member:
         member = self._looked_up[one.row.ids[place]]
@@ -165,7 +170,7 @@ class Claiming:
 
     def _handed(self, one: InHand, places: Sequence[int]) -> Claim:
         row = one.row
-        members = tuple(self._member(one, place) for place in places)
+        members = tuple([member for place in places if (member := self._looked_up[row.ids[place]]) is not None])
         if self.allowance is not None:
             self.allowance -= len(members)
         assert row.first_at is not None

@@ -18,7 +18,7 @@ from newsletter.delivery.ledger import RunPlan
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import GuardRefused
 from newsletter.store.packing import pack
-from newsletter.store.person_rows import seconds, unpacked_attributes
+from newsletter.store.person_rows import member, seconds
 from newsletter.store.run_rows import packed_selection, run_name
 from newsletter.store.run_windows import KeptWindow, kept_window, new_window
 from newsletter.store.selecting import ELIGIBLE, PAUSED, PENDING, SUPPRESSED, list_ids, standings
@@ -108,9 +108,7 @@ def members(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Member]:
         found = {row[0]: row for row in connection.execute(wanted, {"ids": some})}
         for one in some:
             if one in found:
-                number, key, address, name, language, timezone, attributes, opens = found[one]
-                said = unpacked_attributes(attributes)
-                yield Member(number, key, address, name, language, timezone, said, bool(opens))
+                yield member(found[one])
 
 
 def last_planned(connection: sa.Connection, newsletter: str) -> int | None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from newsletter.delivery.ledger import Window
-from newsletter.delivery.states import CLAIMABLE, Change, DeliveryState
+from newsletter.delivery.states import CLAIMABLE, STATE_BITS, Change, DeliveryState
 from newsletter.store.attempts import NewAttempt
 from newsletter.store.batch_rows import BatchRow
 from newsletter.store.person_rows import seconds
 
 _S = DeliveryState
+#: By the byte of state and marks.
+_CLAIMABLE = [byte & STATE_BITS in CLAIMABLE for byte in range(256)]
 _LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -35,7 +37,7 @@ class Schedule:
 
     def copy(self) -> Schedule:
         """The same, to be changed by itself."""
-        return replace(self, pending=list(self.pending))
+        return Schedule(self.attempt, list(self.pending), self.covered, self.admit_at, self.retry_at, self.behind)
 
 
 @dataclass(slots=True, eq=False)
@@ -52,10 +54,11 @@ class InHand:
 
     def tidy(self) -> None:
         """Nobody is pending who was settled in between, or of another attempt than the last."""
-        ours = self.schedule.attempt == self.row.attempts
-        self.schedule.pending = [
-            place for place in self.schedule.pending if ours and self.row.state(place) in CLAIMABLE
-        ]
+        pending, states = self.schedule.pending, self.row.states
+        if pending and self.schedule.attempt == self.row.attempts:
+            self.schedule.pending = [place for place in pending if _CLAIMABLE[states[place]]]
+        else:
+            self.schedule.pending = []
 
     def next_at(self) -> dt.datetime | None:
         """When something may be claimed, or is to expire; None where nothing may before a call in flight is reported,
@@ -63,10 +66,11 @@ class InHand:
         plan, row = self.schedule, self.row
         times = [plan.admit_at] if plan.pending else []
         if not row.number_in(_S.IN_FLIGHT):  # else another attempt would begin while this one is under way
-            waiting = sum(row.state(place) is _S.RETRY_WAIT for place in plan.pending)
+            again = row.number_in(_S.RETRY_WAIT)
+            waiting = sum(row.state(place) is _S.RETRY_WAIT for place in plan.pending) if again else 0
             if row.number_in(_S.PLANNED) > len(plan.pending) - waiting:
                 times.append(plan.admit_at)
-            if row.number_in(_S.RETRY_WAIT) > waiting:
+            if again > waiting:
                 times.append(plan.retry_at)
         if not times or self.window is None:
             return min(times, default=None)
@@ -92,6 +96,8 @@ class InHand:
         places = self.row.places(_S.PLANNED) if plan.admit_at <= now else []
         if plan.retry_at <= now:
             places += self.row.places(_S.RETRY_WAIT)
+        if not plan.behind:
+            return True, sorted(places)
         behind = frozenset(plan.behind)
         return True, sorted(places, key=lambda place: (place in behind, place))
 

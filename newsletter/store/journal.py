@@ -80,9 +80,13 @@ class Journal:
             return
         data = b"".join(entry.line() for entry in entries)
         with self._errors():
-            new = not self.path.exists()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            new = False
+            try:
+                file = os.open(self.path, os.O_RDWR | os.O_APPEND)
+            except FileNotFoundError:
+                new = True
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
                 size = _whole_lines(file)

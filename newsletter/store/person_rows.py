@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from newsletter.audience.model import NO_ATTRIBUTES, Member
 
 
 def seconds(moment: dt.datetime) -> int:
@@ -12,6 +15,8 @@ def seconds(moment: dt.datetime) -> int:
     return int(moment.timestamp())
 
 
+#: A value that begins a text.
+_decoded = json.JSONDecoder().raw_decode
 #: What a datetime can be; a number beyond it must not keep anybody from being read, or a run from being sent.
 _EARLIEST = int(dt.datetime(1, 1, 1, tzinfo=dt.UTC).timestamp())
 _LATEST = int(dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC).timestamp())
@@ -40,4 +45,13 @@ def packed_attributes(attributes: Mapping[str, str]) -> str:
 
 def unpacked_attributes(kept: str) -> dict[str, str]:
     """The attributes."""
-    return dict(json.loads(kept)) if kept else {}
+    return dict(_decoded(kept)[0]) if kept else {}
+
+
+def member(row: Sequence[Any]) -> Member:
+    """A member of an audience from a row that begins with number, key, address, name, language, time zone, attributes
+    and whether opens may be measured."""
+    attributes = row[6]
+    said = unpacked_attributes(attributes) if attributes else NO_ATTRIBUTES
+    # as `Member(…)` does it, at half the cost: a run makes one a message
+    return tuple.__new__(Member, (*row[:6], said, row[7] != 0))

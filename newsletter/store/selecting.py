@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -155,10 +156,10 @@ def _pausing(now: int) -> sa.Subquery:
 
 
 def standing_members(dialect: str, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
-    """(standing, and what a `Member` has) of those of the people `ids` who are selected; a row for each of their lists.
+    """(what a `Member` has, and standing) of those of the people `ids` who are selected; a row for each of their lists.
 
     The law of `standings`, but asked of some hundred people who are named, on each claim: nothing is read but their
-    own rows, however many others there are. Its parameters are those of `wanted_ids`.
+    own rows, however many others there are. For `read_standings`.
     """
     standing = sa.case(
         (membership.c.state == ConsentState.UNSUBSCRIBED, SUPPRESSED),
@@ -169,9 +170,14 @@ def standing_members(dialect: str, selection: Selection) -> sa.Select[*tuple[Any
     )
     named = sa.select(mailing_list.c.id).where(mailing_list.c.name.in_(selection.lists))
     person = (subscriber.c.id, subscriber.c.key, subscriber.c.address, subscriber.c.name, subscriber.c.language)
+    columns = (*person, subscriber.c.timezone, subscriber.c.attributes, subscriber.c.measures_opens, standing)
+    if dialect == "sqlite":
+        # As one value: with each row that Python's driver fetches it may lose the interpreter to the threads that send.
+        chosen = sa.select(sa.func.json_group_array(sa.func.json_array(*columns)))
+    else:
+        chosen = sa.select(*columns)
     return (
-        sa.select(standing, *person, subscriber.c.timezone, subscriber.c.attributes, subscriber.c.measures_opens)
-        .select_from(membership)
+        chosen.select_from(membership)
         .join(subscriber, subscriber.c.id == membership.c.subscriber_id)
         .where(
             _one_of(dialect, membership.c.subscriber_id),
@@ -181,10 +187,17 @@ def standing_members(dialect: str, selection: Selection) -> sa.Select[*tuple[Any
     )
 
 
-def wanted_ids(dialect: str, ids: Sequence[int], now: int) -> dict[str, object]:
-    """The parameters for `standing_members` (`now` in seconds): the ids are one value, so that the statement is the
-    same for any number of people."""
-    return {"ids": list(ids) if dialect == "postgresql" else f"[{','.join(map(str, ids))}]", "now": now}
+def read_standings(
+    connection: sa.Connection, statement: sa.Select[*tuple[Any, ...]], ids: Sequence[int], now: int
+) -> Iterable[Sequence[Any]]:
+    """The rows of `standing_members` at `now`, in seconds. The ids are one value, so that the statement is the same for
+    any number of people."""
+    if connection.dialect.name == "postgresql":
+        return connection.execute(statement, {"ids": list(ids), "now": now}).all()
+    found: list[Sequence[Any]] = json.loads(
+        connection.scalar(statement, {"ids": f"[{','.join(map(str, ids))}]", "now": now})
+    )
+    return found
 
 
 def _one_of(dialect: str, column: sa.Column[int]) -> sa.ColumnElement[bool]:

@@ -11,7 +11,6 @@ import datetime as dt
 import fcntl
 import os
 import socket
-import time
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from newsletter.delivery.clock import boot_time
 from newsletter.errors import OutputError, Place
 from newsletter.store.person_rows import seconds
 from newsletter.store.tables import run, sender
@@ -119,11 +119,6 @@ class Sender:
     def needs_renewal(self) -> bool:
         """Whether the lease should be written again with the next transaction."""
         return boot_time() > self.leased + _RENEW_AFTER
-
-
-def boot_time() -> float:
-    """Seconds since the machine started, its sleep included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Senders:

@@ -75,6 +75,10 @@ class Turn:
         kept = () if self._afresh else self._hands.batches
         return sorted({*kept, *self._changed} - self._let_go)
 
+    def batch_size(self) -> int:
+        """How many members the batches have, by one that is in hand; 0 where none is."""
+        return next((len(one.row.ids) for one in self._hands.batches.values()), 0)
+
     def batch(self, number: int) -> InHand:
         """The batch, to be changed. Raises ValueError where there is none of this number."""
         there = self.look(number)

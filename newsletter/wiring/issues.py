@@ -120,9 +120,10 @@ def branching_values(
 ) -> Callable[[Issue], Iterator[Mapping[str, str]]]:
     """What the members of an issue's audience have in the fields that a template may branch on."""
 
-    from newsletter.delivery.recipients import branching_fields
-
     def values(issue: Issue) -> Iterator[Mapping[str, str]]:
+        # imported here: few templates branch
+        from newsletter.delivery.recipients import branching_fields
+
         with synced_audience(request, issue, lambda _: None, store) as audience:
             yield from map(branching_fields, audience.members())
 

@@ -119,7 +119,7 @@ class TestMessages:
         self, harness: Harness, provider: MailProvider
     ) -> None:
         members = [
-            replace(recipient(number), unsubscribe_mailto=f"leave+{number:040}@news.example.com") for number in (1, 2)
+            recipient(number)._replace(unsubscribe_mailto=f"leave+{number:040}@news.example.com") for number in (1, 2)
         ]
         submit(provider, batch(*members))
         provider.close()
@@ -132,7 +132,7 @@ class TestMessages:
         self, harness: Harness, provider: MailProvider
     ) -> None:
         """A confirmation: an answer to what one person did (RFC 3834), before they are on any list."""
-        member = replace(recipient(1), unsubscribe_url="")
+        member = recipient(1)._replace(unsubscribe_url="")
         submit(provider, batch(member, letterhead=replace(LETTERHEAD, transactional=True)))
         provider.close()
         (message,) = harness.arrived()
@@ -179,7 +179,7 @@ class TestMessages:
         image = "https://news.example.com/o/daily-buzz/2026-01-07/{}.gif?a=1&b=2"
         members = [recipient(number, "Ada") for number in (1, 2, 3)]
         members = [
-            replace(one, values={**one.values, "track_token": "Aa-_" * 8, "open_image": url})
+            one._replace(values={**one.values, "track_token": "Aa-_" * 8, "open_image": url})
             for one, url in zip(members, (image.format(1), "", image.format(3)), strict=True)
         ]
         provider.submit(batch(*members), {PLAIN: tracked})

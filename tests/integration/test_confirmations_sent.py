@@ -106,7 +106,7 @@ class TestBombing:
             assert site.server.addresses() == ["Anna@example.com"] or site.server.addresses() == ["anna@example.com"]
 
     def test_a_sender_at_work_in_between_mails_it_once(self, tmp_path: Path, server: SmtpServer) -> None:
-        """10,000 of them over HTTP: benchmarks/sign_ups.py."""
+        """Thousands of them over HTTP: benchmarks/sign_ups.py."""
         with server:
             project = signup_project(tmp_path / "site", server)
             sending = Sending(project)

@@ -97,16 +97,16 @@ class TestLimits:
         """60 keys of 14 bytes and values of 9,160 bytes in all: 10,000."""
         values = {f"f{number}": "x" * 152 for number in range(60)} | {"f0": "x" * 192}
         rendered = {PLAIN: of_many_holes(60)}
-        receipt = wired(server).submit(batch(replace(with_values(1, 60, ""), values=values)), rendered)
+        receipt = wired(server).submit(batch(with_values(1, 60, "")._replace(values=values)), rendered)
         assert receipt.accepted == 1
         receipt = wired(server).submit(
-            batch(replace(with_values(1, 60, ""), values=values | {"f0": "x" * 193})), rendered
+            batch(with_values(1, 60, "")._replace(values=values | {"f0": "x" * 193})), rendered
         )
         assert receipt.accepted == 0
 
     def test_a_request_over_30_megabytes_is_not_made_and_asks_for_smaller_ones(self, server: SendgridServer) -> None:
         smile = "\U0001f600" * 200
-        members = [replace(with_values(number, 12, smile), name=smile) for number in range(1000)]
+        members = [with_values(number, 12, smile)._replace(name=smile) for number in range(1000)]
         with pytest.raises(CallRefused) as raised:
             wired(server).submit(batch(*members), {PLAIN: of_many_holes(12)})
         assert raised.value.blame is Blame.RECIPIENTS

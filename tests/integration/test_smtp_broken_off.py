@@ -79,7 +79,7 @@ class _Snapping:
         if self.sendmsg([octets]) < len(octets):
             raise BrokenPipeError(32, "Broken pipe")
 
-    def sendmsg(self, buffers: list[bytes]) -> int:
+    def sendmsg(self, buffers: list[bytes], *_how: object) -> int:
         octets = b"".join(buffers)[: self._left]
         if not octets:
             raise BrokenPipeError(32, "Broken pipe")

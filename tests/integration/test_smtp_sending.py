@@ -37,8 +37,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[SmtpServer]:
 class TestTransactions:
     def test_everybody_gets_a_message_of_their_own_over_one_connection(self, server: SmtpServer) -> None:
         provider = provider_to(server)
-        assert submit(provider, 5) == [Accepted("ok, queued as 4711")] * 5
-        assert submit(provider, batch(3, first=6)) == [Accepted("ok, queued as 4711")] * 3
+        assert submit(provider, 5) == [Accepted()] * 5
+        assert submit(provider, batch(3, first=6)) == [Accepted()] * 3
         provider.close()
         assert server.addresses() == [f"p{number}@example.com" for number in range(1, 9)]
         assert server.connections == 1
@@ -163,7 +163,7 @@ class TestSenders:
     def test_a_delivery_with_a_return_token_has_it_in_its_sender(self, server: SmtpServer) -> None:
         provider = provider_to(server, envelope_from="bounces+{token}@news.example.com")
         mail = batch(2)
-        own = [replace(one, return_token=f"{number:040}") for number, one in enumerate(mail.recipients)]
+        own = [one._replace(return_token=f"{number:040}") for number, one in enumerate(mail.recipients)]
         submit(provider, replace(mail, recipients=tuple(own)))
         provider.close()
         assert [taken.sender for taken in server.taken] == [f"bounces+{n:040}@news.example.com" for n in range(2)]
@@ -181,7 +181,7 @@ class TestSenders:
         with pytest.raises(CallRefused) as caught:
             submit(provider, mail)
         assert caught.value.blame is Blame.CONTENT
-        holes = replace(batch(3).recipients[1], values={})
+        holes = batch(3).recipients[1]._replace(values={})
         mail = batch(3)
         mail = replace(mail, recipients=(mail.recipients[0], holes, mail.recipients[2]))
         outcomes = submit(provider, mail)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TypeVar
 
 from newsletter.delivery.model import Accepted, Batch, Outcome, Unknown
 from newsletter.providers.dkim import DkimSigner
@@ -15,7 +17,11 @@ from newsletter.rendering.model import RenderedIssue
 from servers.letters import batch, issue
 from servers.smtp_server import SmtpServer
 
+Answer = TypeVar("Answer")
+
 ISSUE = issue()
+#: Where no TLS is spoken: each provider would read this machine's certificates, which takes longer than most calls.
+_UNUSED_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _address_of(server: SmtpServer) -> Address:
@@ -37,7 +43,7 @@ def provider_to(
         "smtp",
         address,
         signer=signer,
-        tls=tls,
+        tls=tls or (_UNUSED_TLS if address.security == "none" else None),
         messages_per_connection=messages_per_connection,
         envelope_from=envelope_from,
     )
@@ -55,6 +61,12 @@ def submit(provider: SmtpProvider, mail: Batch | int = 3, rendered: RenderedIssu
     receipt = provider.submit(mail, {(): rendered})
     assert receipt.outcomes.keys() == {recipient.id for recipient in mail.recipients}
     return [receipt.outcomes[recipient.id] for recipient in mail.recipients]
+
+
+def from_a_thread(work: Callable[[], Answer]) -> Answer:
+    """What `work` returns, or raises, in a thread of its own: as the send loop calls a provider."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
 
 
 def kinds(outcomes: list[Outcome]) -> str:

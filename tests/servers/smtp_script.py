@@ -49,7 +49,8 @@ class Script:
 
     `react` is asked first, at every step; `rcpt` and `content` are answers by recipient. `cut_in` and `cut_out` are how
     many octets the connection of that number, counted from 0, may read or write: what it read is dealt with, then it is
-    closed before it answers. `data_despite_refusal`: 354 though the recipient was refused.
+    closed before it answers. `data_despite_refusal`: 354 though the recipient was refused, or the sender: then the
+    recipient is taken. `piece`: answers are written so many octets at a time, with a `pause` in seconds behind each.
     """
 
     pipelining: bool = True
@@ -67,4 +68,6 @@ class Script:
     cut_in: Mapping[int, int] = field(default_factory=dict)
     cut_out: Mapping[int, int] = field(default_factory=dict)
     cut_by_reset: bool = True
+    piece: int | None = None
+    pause: float = 0.0
     keep_messages: bool = True

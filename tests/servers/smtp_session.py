@@ -144,7 +144,7 @@ class Session:
 
     def _rcpt(self, line: bytes) -> None:
         address = _in_brackets(line)
-        if self._sender is None:
+        if self._sender is None and not self._script.data_despite_refusal:
             self._say(b"503 5.5.1 MAIL first\r\n")
             return
         self._failed_to = address
@@ -269,10 +269,17 @@ class Session:
             self._cut()
         if self._out_left is not None:
             if len(octets) >= self._out_left:
-                self._sock.sendall(octets[: self._out_left])
+                self._send(octets[: self._out_left])
                 self._cut()
             self._out_left -= len(octets)
-        self._sock.sendall(octets)
+        self._send(octets)
+
+    def _send(self, octets: bytes) -> None:
+        piece = self._script.piece or len(octets) or 1
+        for start in range(0, len(octets), piece):
+            self._sock.sendall(octets[start : start + piece])
+            if self._script.pause:
+                time.sleep(self._script.pause)
 
     def _cut(self) -> None:
         if self._script.cut_by_reset:

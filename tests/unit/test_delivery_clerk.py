@@ -12,12 +12,25 @@ from dataclasses import replace
 import pytest
 from send_simulation import START, TERMS, ScriptedProvider, Simulation, accept
 
+from newsletter.delivery import clerk
 from newsletter.delivery.clock import SystemClock
-from newsletter.delivery.ledger import RunLost
+from newsletter.delivery.ledger import RunLost, Wish
 from newsletter.delivery.model import Batch, Receipt
+from newsletter.delivery.observing import Unobserved
 from newsletter.delivery.send import UnbalancedReceipt
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import OutputError, TemporaryError
+
+
+class _At(SystemClock):
+    """Its dates stand still; its seconds, and waiting, are real."""
+
+    def __init__(self, moment: dt.datetime) -> None:
+        self._moment = moment
+
+    def now(self) -> dt.datetime:
+        return self._moment
+
 
 AWAY = TemporaryError("the connection was lost")
 FULL = OutputError("the disk is full")
@@ -49,6 +62,38 @@ class TestGroupCommit:
         reports = sum(count for count, _ in run.ledger.exchanges)
         assert reports == 40
         assert len(run.ledger.exchanges) <= 14
+
+    @pytest.mark.parametrize(("threads", "exchanges"), [(16, [4]), (7, [1, 1, 1, 1])])
+    def test_where_many_threads_are_at_work_the_first_waits_for_company(
+        self, monkeypatch: pytest.MonkeyPatch, threads: int, exchanges: list[int]
+    ) -> None:
+        """`threads` are at work; four of them ask one after the other, the next when the one before was heard."""
+        monkeypatch.setattr(clerk, "COMPANY_WAIT", 30.0)
+        run = simulation(threads, 400)
+        made = clerk.Clerk(
+            run.ledger,
+            deadline=TERMS.deadline,
+            tripped=lambda _: "",
+            clock=_At(START),
+            stop=run.stop,
+            observer=Unobserved(),
+        )
+        for _ in range(threads):
+            made.enter()
+        asking = [threading.Thread(target=made.ask, args=(None, Wish(10))) for _ in range(4)]
+        serving = threading.Thread(target=made.serve)
+        serving.start()
+        for number, thread in enumerate(asking, start=1):
+            thread.start()
+            if threads < 16:
+                thread.join(10)
+                assert len(run.ledger.exchanges) == number
+        for thread in asking:
+            thread.join(10)
+        for _ in range(threads):
+            made.leave()
+        serving.join(10)
+        assert [wishes for _, wishes in run.ledger.exchanges] == exchanges
 
     def test_a_report_and_the_next_wish_are_one_exchange(self) -> None:
         run = simulation(1, 100)

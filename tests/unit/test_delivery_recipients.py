@@ -11,7 +11,7 @@ from newsletter.audience.model import Member
 from newsletter.delivery.links import LinkMaker, Purpose
 from newsletter.delivery.model import Recipient
 from newsletter.delivery.names import RunName
-from newsletter.delivery.recipients import recipients
+from newsletter.delivery.recipients import Addressing
 
 RUN = RunName("daily-buzz", "2026-01-07")
 
@@ -31,15 +31,13 @@ def people(count: int) -> list[Member]:
 
 
 def recipients_of(count: int, fields: tuple[str, ...] = ()) -> list[Recipient]:
-    return list(
-        recipients(
-            people(count),
-            run=RUN,
-            sender_domain="news.example.com",
-            links=maker(),
-            variant_of=lambda values: tuple((field, values.get(field, "")) for field in fields),
-        )
+    addressing = Addressing(
+        RUN,
+        sender_domain="news.example.com",
+        links=maker(),
+        variant_of=lambda values: tuple((field, values.get(field, "")) for field in fields),
     )
+    return list(addressing.each(people(count)))
 
 
 class TestLinks:
@@ -48,13 +46,8 @@ class TestLinks:
         assert one.links(7, "x") == two.links(7, "x")
 
     def test_nothing_in_a_link_tells_the_address(self) -> None:
-        [ana] = recipients(
-            [Member(7, "ana@example.com", "ana@example.com")],
-            run=RUN,
-            sender_domain="news.example.com",
-            links=maker(),
-            variant_of=lambda _values: (),
-        )
+        addressing = Addressing(RUN, sender_domain="news.example.com", links=maker(), variant_of=lambda _values: ())
+        [ana] = addressing.all([Member(7, "ana@example.com", "ana@example.com")])
         links = maker().links(7, RUN.slot)
         assert ana.unsubscribe_url == links.unsubscribe_url
         assert not any("ana" in text for text in (ana.id, ana.message_id, links.unsubscribe_url, links.preferences_url))

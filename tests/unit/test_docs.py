@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from newsletter.cli.announced import made
 from newsletter.rendering import context
 from newsletter.rendering.environment import TemplateEnvironment
 from newsletter.rendering.template_folder import TemplateFolder
@@ -37,7 +38,7 @@ def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
         yield path, names
     for name, child in children.items():
         if not child.hidden:
-            yield from _walk(child, (*path, name))
+            yield from _walk(made(child), (*path, name))
 
 
 def documented_commands() -> Commands:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from newsletter.audience.model import Member
 from newsletter.delivery.links import LinkMaker, Purpose
 from newsletter.delivery.names import RunName
-from newsletter.delivery.recipients import recipients
+from newsletter.delivery.recipients import Addressing
 from newsletter.delivery.return_paths import TOKEN_LENGTH, ReturnPath, ReturnPaths
 from newsletter.rendering.headers import ascii_address
 
@@ -19,7 +19,7 @@ KEYS = ("k" * 64,)
 
 
 def token(number: int = 7, run: RunName = RUN, keys: tuple[str, ...] = KEYS) -> str:
-    return ReturnPaths(run.newsletter, keys).tokens(run)(number)
+    return ReturnPaths(run.newsletter, keys).tokens(run, [number])[0]
 
 
 def read(text: str, newsletter: str = "daily-buzz", keys: tuple[str, ...] = KEYS) -> ReturnPath | None:
@@ -91,16 +91,13 @@ def test_a_number_without_room_has_no_token() -> None:
 def test_recipients_carry_their_token_and_the_address_to_leave_by() -> None:
     maker = LinkMaker("https://news.example.com", "daily-buzz", KEYS)
     members = [Member(number, f"p{number}@example.com", f"p{number}@example.com") for number in (0, 1, 2)]
-    made = list(
-        recipients(
-            members,
-            run=RUN,
-            sender_domain="news.example.com",
-            links=maker,
-            variant_of=lambda _: (),
-            mailto="leave+{token}@news.example.com",
-        )
-    )
+    made = Addressing(
+        RUN,
+        sender_domain="news.example.com",
+        links=maker,
+        variant_of=lambda _: (),
+        mailto="leave+{token}@news.example.com",
+    ).all(members)
     paths = [maker.return_paths.read(one.return_token) for one in made]
     assert [path and path.subscriber_id for path in paths] == [0, 1, 2]  # 0 is nobody: a test of the issue
     assert [one.unsubscribe_mailto for one in made] == [f"leave+{one.return_token}@news.example.com" for one in made]

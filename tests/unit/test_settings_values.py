@@ -8,11 +8,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.errors import UsageError
 from newsletter.settings.addresses import (
+    PLAIN_ADDRESS,
     Mailbox,
     check_issue_path,
     check_list_id,
@@ -122,6 +124,26 @@ def test_a_senders_name_survives_the_writing_of_its_mailbox(name: str) -> None:
     mailbox = Mailbox(name, "buzz@example.com")
     if "=?" not in name:  # what looks like an encoded word is one, to a reader of headers
         assert parse_mailbox(str(mailbox)) == mailbox
+
+
+@given(
+    st.lists(st.text("abXY09_+-", min_size=1, max_size=6), min_size=1, max_size=3).map(".".join),
+    st.lists(st.text("abXY09", min_size=1, max_size=5), min_size=1, max_size=3).map("-".join),
+    st.text("abXY", min_size=2, max_size=6)
+    | st.sampled_from(sorted({name.rpartition(".")[2] for name in SPECIAL_USE_DOMAIN_NAMES})).map(str.title),
+)
+def test_email_validator_takes_every_address_that_it_is_not_asked_about(local: str, domain: str, last: str) -> None:
+    address = f"{local}@{domain}.{last}"
+    if PLAIN_ADDRESS.fullmatch(address):
+        validate_email(address, check_deliverability=False, globally_deliverable=False)
+    else:
+        with pytest.raises(EmailNotValidError):
+            validate_email(address, check_deliverability=False, globally_deliverable=False)
+
+
+@pytest.mark.parametrize("address", ["a@b", "a@b.c", "a..b@c.de", "a@b--c.de", "ä@b.de", "a@b.c1", "a b@c.de"])
+def test_of_what_is_not_plain_email_validator_is_asked(address: str) -> None:
+    assert not PLAIN_ADDRESS.fullmatch(address)
 
 
 @given(st.text(max_size=30))

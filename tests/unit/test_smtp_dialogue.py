@@ -191,7 +191,7 @@ class TestTheFinalDot:
     @pytest.mark.parametrize(
         ("reply", "outcome"),
         [
-            (Reply(250, b"2.0.0 Ok: queued as 9F"), Accepted("Ok: queued as 9F")),
+            (Reply(250, b"2.0.0 Ok: queued as 9F"), Accepted()),
             (Reply(451, b"4.7.1 try later"), Busy("451 4.7.1 try later")),
             (Reply(421, b"4.3.2 closing"), Busy("421 4.3.2 closing")),
             (Reply(554, b"5.7.1 spam"), Refused("spam", "554 5.7.1")),

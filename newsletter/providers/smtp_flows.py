@@ -1,0 +1,185 @@
+"""Waiting for many connections in one thread.
+
+What is done on a connection is a `Flow`: a generator that yields what it waits for and until when, and goes on when
+that is there. A thread for each connection would do, and would spend more time on handing the interpreter around than
+on mail: with one for all of them a message costs half.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Generator
+from contextlib import ExitStack, suppress
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+#: READ or WRITE, and until when (monotonic seconds).
+Want = tuple[int, float]
+#: It gets a TimeoutError thrown in where what it wants does not come in time.
+Flow = Generator[Want, None, Result]
+
+#: Seconds between two looks at who has waited for too long.
+_LOOK_EVERY = 0.05
+#: Seconds; poll(2) takes no more than 24 days.
+_LONGEST_POLL = 86_400.0
+_POLL_FOR = {READ: select.POLLIN, WRITE: select.POLLOUT}
+
+
+def run_here(flow: Flow[Result], sock: socket.socket) -> Result:
+    """Runs a flow on `sock` to its end, in this thread. Raises what it raises."""
+    try:
+        events, until = next(flow)
+        while True:
+            poll = select.poll()
+            poll.register(sock, _POLL_FOR[events])
+            left = until - time.monotonic()
+            if poll.poll(min(max(0.0, left), _LONGEST_POLL) * 1_000):
+                events, until = next(flow)
+            elif left <= _LONGEST_POLL:
+                events, until = flow.throw(TimeoutError())
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+class _Task:
+    """A flow under way."""
+
+    __slots__ = ("done", "error", "events", "flow", "result", "sock", "until")
+
+    def __init__(self, flow: Flow[Any], sock: socket.socket) -> None:
+        self.flow = flow
+        self.sock = sock
+        self.events = 0
+        self.until = 0.0
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = threading.Event()
+
+
+class FlowRunner:
+    """One thread that runs the flows of all connections, from the first one on until it is closed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._new: list[_Task] = []
+        self._closing = False
+        self._waker = -1
+
+    def run(self, flow: Flow[Result], sock: socket.socket) -> Result:
+        """Runs a flow on `sock` to its end, and waits for that. Raises what it raises.
+
+        In the main thread, where somebody may interrupt the waiting, the flow runs in the thread itself; and where the
+        system has no more threads or files.
+        """
+        if threading.current_thread() is threading.main_thread():
+            return run_here(flow, sock)
+        task = _Task(flow, sock)
+        with self._lock:
+            served = self._thread is not None or self._begun()
+            if served:
+                self._new.append(task)
+                os.write(self._waker, b".")
+        if not served:
+            return run_here(flow, sock)
+        task.done.wait()
+        if task.error is not None:
+            raise task.error
+        result: Result = task.result
+        return result
+
+    def close(self) -> None:
+        """Ends the thread; no flow is under way. May be called twice."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+            if thread is None:
+                return
+            self._closing = True
+            os.write(self._waker, b".")
+        thread.join()
+
+    def _begun(self) -> bool:
+        """Begins the thread, with all that it needs."""
+        opened = ExitStack()
+        try:
+            selector = opened.enter_context(selectors.DefaultSelector())
+            wake, waker = os.pipe()
+            opened.callback(os.close, wake)
+            opened.callback(os.close, waker)
+            selector.register(wake, READ)
+            thread = threading.Thread(target=self._served, args=(selector, wake, opened), name="smtp", daemon=True)
+            self._closing, self._waker = False, waker
+            thread.start()
+        except (OSError, RuntimeError):
+            opened.close()
+            return False
+        self._thread = thread
+        return True
+
+    def _served(self, selector: selectors.BaseSelector, wake: int, opened: ExitStack) -> None:
+        waiting: set[_Task] = set()
+        try:
+            self._serve(selector, wake, waiting)
+        except BaseException as error:  # noqa: BLE001 - nobody may wait for ever; the next flow begins another thread
+            with self._lock:
+                self._thread = None
+                left, self._new = [*waiting, *self._new], []
+            for task in left:
+                task.error = error
+                task.done.set()
+        finally:
+            opened.close()
+
+    def _serve(self, selector: selectors.BaseSelector, wake: int, waiting: set[_Task]) -> None:
+        look_at = 0.0
+        while not self._closing or waiting:
+            for key, _ in selector.select(_LOOK_EVERY if waiting else None):
+                if key.data is None:
+                    os.read(wake, 4096)
+                    with self._lock:
+                        begun, self._new = self._new, []
+                    for task in begun:
+                        waiting.add(task)
+                        self._go_on(selector, waiting, task)
+                else:
+                    self._go_on(selector, waiting, key.data)
+            now = time.monotonic()
+            if now >= look_at:
+                look_at = now + _LOOK_EVERY
+                for task in [one for one in waiting if one.until <= now]:
+                    self._go_on(selector, waiting, task, TimeoutError())
+
+    def _go_on(
+        self,
+        selector: selectors.BaseSelector,
+        waiting: set[_Task],
+        task: _Task,
+        error: BaseException | None = None,
+    ) -> None:
+        """One step of a task: to its next wait, or to its end."""
+        try:
+            events, task.until = next(task.flow) if error is None else task.flow.throw(error)
+            if task.events and events != task.events:
+                selector.modify(task.sock, events, task)
+            elif not task.events:
+                selector.register(task.sock, events, task)
+            task.events = events
+        except StopIteration as end:
+            task.result = end.value
+        except BaseException as failure:  # noqa: BLE001 - it is raised by the thread that waits for it
+            task.error = failure
+        else:
+            return
+        if task.events:
+            with suppress(KeyError, ValueError, OSError):  # what failed may have taken it out already
+                selector.unregister(task.sock)
+        waiting.discard(task)
+        task.done.set()

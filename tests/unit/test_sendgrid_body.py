@@ -1,0 +1,113 @@
+"""People whose values are plain get the personalization that everybody gets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from unittest import mock
+
+import pytest
+from hostile_names import HOSTILE_NAMES
+from hypothesis import example, given
+from hypothesis import strategies as st
+from provider_examples import PLAIN, RENDERED, batch, recipient
+
+from newsletter.delivery.model import Recipient
+from newsletter.errors import TemplateError
+from newsletter.providers import sendgrid_body
+from newsletter.providers.sendgrid_body import requests_for
+
+NAMES = st.one_of(
+    st.just(""),
+    st.text("Ada O'B;,.%s-@", max_size=30),
+    st.sampled_from(sorted(HOSTILE_NAMES.values())),
+    st.integers(95, 210).map(lambda length: "x" * length),
+)
+ADDRESSES = st.one_of(
+    st.just(""),
+    st.sampled_from(["a@b.example", "A.B+c@x-y.example", 'a"b@c.example', "é@b.example", "a@bücher.example", "no"]),
+    st.integers(60, 70).map(lambda length: f"{'a' * length}@b.example"),
+    st.integers(180, 200).map(lambda length: f"a@{'b' * 60}.{'c' * 60}.{'d' * (length - 125)}.example"),
+)
+LINKS = st.one_of(
+    st.just(""),
+    st.text('abc/._~-%&?="', max_size=20).map(lambda rest: f"https://news.example.com/u/{rest}"),
+    st.integers(190, 950).map(lambda length: f"https://news.example.com/{'x' * length}"),
+)
+PEOPLE = st.builds(
+    lambda number, name, address, link: recipient(number, name, address, PLAIN)._replace(
+        unsubscribe_url=link or "https://news.example.com/u/t",
+        values={"name": name, "email": address or "a@b.example", "unsubscribe_url": link},
+    ),
+    st.integers(1, 10**9),
+    NAMES,
+    ADDRESSES,
+    LINKS,
+)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_frames() -> Iterator[None]:
+    sendgrid_body._frame.cache_clear()
+    yield
+    sendgrid_body._frame.cache_clear()
+
+
+def said(people: list[Recipient]) -> tuple[list[object], list[str]]:
+    """The bodies as they are read, and who is refused."""
+    sendgrid_body._frame.cache_clear()
+    made = requests_for(batch(*people), RENDERED, sandbox=False)
+    assert all(request.body.isascii() for request in made.requests)
+    return [json.loads(request.body) for request in made.requests], sorted(made.refused)
+
+
+def _written(_self: object, texts: Sequence[str], odd: Callable[[str], str]) -> list[str]:
+    """A column, as if nothing in it was plain."""
+    return [json.dumps(odd(text))[1:-1] for text in texts]
+
+
+@given(st.lists(PEOPLE, min_size=1, max_size=5, unique_by=lambda one: one.id))
+@example([recipient(1, "Ada", "ada@example.com")])
+def test_it_is_what_the_slow_way_makes(people: list[Recipient]) -> None:
+    quickly = said(people)
+    with mock.patch.object(sendgrid_body._Plain, "all", return_value=False):
+        one_by_one = said(people)
+        with mock.patch.object(sendgrid_body._Plain, "column", _written):
+            slowly = said(people)
+    assert quickly == one_by_one
+    assert quickly == slowly
+
+
+def test_most_people_are_plain() -> None:
+    ada = recipient(1, "Ada Lovelace")._replace(
+        unsubscribe_url="https://news.example.com/u/t",
+        values={"name": "Ada Lovelace", "email": "p1@example.com", "unsubscribe_url": "https://news.example.com/u/t"},
+    )
+    with mock.patch.object(sendgrid_body, "escape_value", side_effect=AssertionError("looked at one by one")):
+        bodies, refused = said([ada])
+    assert (len(bodies), refused) == (1, [])
+
+
+def test_two_addresses_that_are_one_on_the_wire_are_never_in_one_request() -> None:
+    twice = [recipient(1, "", "ada@straße.example"), recipient(2, "", "Ada@xn--strae-oqa.example")]
+    bodies, refused = said(twice)
+    assert (len(bodies), refused) == (2, [])
+
+
+def test_a_link_that_no_header_can_hold_is_refused() -> None:
+    link = "https://news.example.com/u" + "/abcdefghi" * 190
+    with pytest.raises(TemplateError):
+        said([recipient(1)._replace(unsubscribe_url=link)])
+
+
+def keys_and_values(name: str) -> tuple[list[str], str]:
+    [body], _ = said([recipient(1, name)])
+    [person] = json.loads(json.dumps(body))["personalizations"]
+    return list(person["substitutions"]), json.dumps(list(person["substitutions"].values()))
+
+
+def test_no_key_is_in_what_goes_out_however_it_was_written() -> None:
+    key = keys_and_values("")[0][0]
+    keys, values = keys_and_values(key[:4] + "\u200b" + key[4:])  # cleaned, it is the key
+    assert key in values
+    assert not any(one in values for one in keys)
