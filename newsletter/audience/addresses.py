@@ -94,7 +94,10 @@ def plainly_mailable(texts: Sequence[str]) -> list[str]:
     if max(map(len, local_parts)) > _LONGEST_LOCAL:
         local_parts = tuple(local if len(local) <= _LONGEST_LOCAL else "" for local in local_parts)
     if not _ROLES.isdisjoint(map(str.lower, local_parts)):
-        local_parts = tuple(lower if (lower := local.lower()) in _ROLES else local for local in local_parts)
+        # others become ASCII in lower case: the sign of Kelvin, for one
+        local_parts = tuple(
+            lower if (lower := local.lower()) in _ROLES and local.isascii() else local for local in local_parts
+        )
     plain = map(_SIGNS_OF_LOCAL.fullmatch, local_parts)
     ascii_domains = map(_ascii_domains(set(compress(domains, ats))).get, domains)
     return [
