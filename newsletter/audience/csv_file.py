@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, BinaryIO
 
 from newsletter.audience.addresses import BadAddress, mailable
@@ -35,6 +36,9 @@ from newsletter.errors import AudienceError, Place
 
 #: A time without a zone is read as UTC, and may be that of a place ahead of it; clocks differ, too.
 _AHEAD = dt.timedelta(days=1)
+#: Rows with less than one in so many of the cells that the header names are read one by one. All of a block filled up
+#: may be a thousand times as much as the file has.
+_SPARSE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +149,14 @@ class SubscriberCsv:
             return
         plain = PlainRows(self.columns, own_list=self.own_list, source=self._source, latest=self._latest)
         for block in self._records.blocks():
-            yield from self._block(plain, block)
+            if sum(map(len, block.rows)) * _SPARSE < len(block.rows) * self.columns.width:
+                yield from map(self._row, block.records())
+            else:
+                yield from self._block(plain, block)
 
     def _block(self, plain: PlainRows, block: RecordBlock) -> Iterator[SubscriberColumns | Reject]:
         columns, odd = plain.read(block.rows)
-        left_out = []
+        kept = bytearray(b"\1") * len(block.rows)
         for at in sorted(odd | block.faults.keys()):
             record = Record(block.lines[at], block.rows[at], block.faults.get(at, ""))
             row = None if not record.fault and is_blank(record.fields) else self._row(record)
@@ -158,13 +165,14 @@ class SubscriberCsv:
                     column[at] = getattr(row, name)
                 columns["attributes"][at] = tuple(row.attributes.items())
                 continue
-            left_out.append(at)
+            kept[at] = 0
             if row is not None:
                 yield row
-        lines = list(block.lines)
-        for column in (*columns.values(), lines):
-            for at in reversed(left_out):
-                del column[at]
+        lines = block.lines
+        if 0 in kept:
+            # all at once: to take them out one by one moves those behind them each time
+            lines = list(compress(lines, kept))
+            columns = {name: list(compress(column, kept)) for name, column in columns.items()}
         if lines:
             yield SubscriberColumns(**columns, place=_Places(self._shown, lines))
 

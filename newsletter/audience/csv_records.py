@@ -6,6 +6,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 from newsletter.audience.csv_lines import LONGEST_LINE, TextLines
@@ -18,6 +19,8 @@ _KEPT = 1_000
 #: Before a header, spreadsheets may name the delimiter.
 _SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?[\r\n]*", re.IGNORECASE)
 _DELIMITERS = ",;\t|"
+#: Files whose line ends were converted twice have one behind each line.
+_EMPTY_LINES = frozenset(["\n", "\r\n", "\r"])
 #: Records of lines that do not stand for one each are handed on together: so many, or of so many characters.
 _TOGETHER, _TOGETHER_CHARACTERS = 500, 50_000
 
@@ -40,6 +43,13 @@ class RecordBlock(NamedTuple):
     rows: Sequence[list[str]]
     faults: dict[int, str]
 
+    def records(self) -> Iterator[Record]:
+        """The same one by one, without blank ones."""
+        for at, (line, fields) in enumerate(zip(self.lines, self.rows, strict=True)):
+            fault = self.faults.get(at, "")
+            if fault or not is_blank(fields):
+                yield Record(line, fields, fault)
+
 
 class Records:
     """The records of a CSV file, the header first; blank ones are left out.
@@ -61,10 +71,7 @@ class Records:
 
     def __iter__(self) -> Iterator[Record]:
         for block in self.blocks():
-            for at, (line, fields) in enumerate(zip(block.lines, block.rows, strict=True)):
-                fault = block.faults.get(at, "")
-                if fault or not is_blank(fields):
-                    yield Record(line, fields, fault)
+            yield from block.records()
 
     def header(self) -> Record | None:
         """The first record, where it is asked for first; None where there is none."""
@@ -89,7 +96,12 @@ class Records:
                 yield from _gathered(self._line_by_line())
             else:
                 first, self._number = self._number + 1, self._number + len(rows)
-                yield RecordBlock(range(first, first + len(rows)), rows, {})
+                lines: Sequence[int] = range(first, first + len(rows))
+                if not _EMPTY_LINES.isdisjoint(block):
+                    said = [line not in _EMPTY_LINES for line in block]
+                    lines, rows = list(compress(lines, said)), list(compress(rows, said))
+                if rows:
+                    yield RecordBlock(lines, rows, {})
 
     def _next_block(self) -> list[str]:
         """Lines that were pulled before and not used, or else new ones; none at the end."""
