@@ -14,7 +14,7 @@ from newsletter.audience.people import ImportTerms, SuppressionReason
 from newsletter.store.person_rows import packed_attributes, packed_tags, seconds
 from newsletter.store.suppressions import Erased, erased_key
 
-#: Single rows are packed so many at a time.
+#: Single rows are packed so many at a time; fewer where each names several lists, of which there may be any number.
 _TOGETHER = 100
 
 
@@ -47,17 +47,20 @@ class Staged:
 
 @dataclass(slots=True)
 class Packed:
-    """Some rows, by the columns that they have; what others hold is what the table says."""
+    """Some rows, by the columns that they have; what others hold is what the table says. `count` is how many there
+    are: a row of a file makes one for each of its lists."""
 
     rows: dict[tuple[str, ...], list[tuple[Any, ...]]] = field(default_factory=dict)
     count: int = 0
     #: How long their tags and attributes are.
     characters: int = 0
 
-    def add(self, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]], count: int) -> None:
-        """So many more with these columns, in their order."""
-        self.rows.setdefault(columns, []).extend(rows)
-        self.count += count
+    def add(self, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+        """More with these columns, in their order."""
+        said = self.rows.setdefault(columns, [])
+        before = len(said)
+        said.extend(rows)
+        self.count += len(said) - before
 
 
 #: Every row has something in these columns.
@@ -109,7 +112,7 @@ class Packing:
         if self._erased or any(block.left):
             self.done.apart = True
             self.done.columns.update(columns, _APART)
-            to.add(("list_ref", *columns, *_APART), self._apart(block, lists, columns), size)
+            to.add(("list_ref", *columns, *_APART), self._apart(block, lists, columns))
             return
         nothing = [None] * size
         # most files have few of the columns
@@ -121,9 +124,9 @@ class Packing:
         self.done.columns.update(said)
         if max(map(len, lists)) > 1:
             each_list = zip(lists, zip(*said.values(), strict=True), strict=True)
-            to.add(("list_ref", *said), ((ref, *row) for refs, row in each_list for ref in refs), size)
+            to.add(("list_ref", *said), ((ref, *row) for refs, row in each_list for ref in refs))
         else:
-            to.add(("list_ref", *said), zip([ref for (ref,) in lists], *said.values(), strict=True), size)
+            to.add(("list_ref", *said), zip([ref for (ref,) in lists], *said.values(), strict=True))
 
     def _apart(
         self, block: SubscriberColumns, lists: Sequence[tuple[int, ...]], columns: Mapping[str, Sequence[Any]]
@@ -181,14 +184,16 @@ class Packing:
 def blocks_of(rows: Iterable[Subscriber | SubscriberColumns]) -> Iterator[SubscriberColumns]:
     """All of them in columns, in their order."""
     single: list[Subscriber] = []
+    room = 0
     for row in rows:
         if isinstance(row, Subscriber):
             single.append(row)
-            if len(single) < _TOGETHER:
+            room += max(1, len(row.lists))
+            if room < _TOGETHER:
                 continue
         if single:
             yield in_columns(single)
-            single = []
+            single, room = [], 0
         if isinstance(row, SubscriberColumns):
             yield row
     if single:
