@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import io
 import random
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from newsletter.audience import csv_records
+from newsletter.audience import csv_lines, csv_records
 from newsletter.audience.addresses import BadAddress, mailable, plainly_mailable
 from newsletter.audience.csv_file import Reject, SubscriberCsv
 from newsletter.audience.model import Subscriber, SubscriberColumns
+from newsletter.errors import AudienceError
 from newsletter.pipeline.repeated_rows import repeated_rows
 
 NOW = dt.datetime(2026, 1, 7, 6, 30, tzinfo=dt.UTC)
@@ -26,6 +28,7 @@ NOW = dt.datetime(2026, 1, 7, 6, 30, tzinfo=dt.UTC)
 CELLS: Mapping[str, tuple[str, ...]] = {
     "email": (
         *("ana@example.com", "bo@example.com", "Cy.Lee@Example.COM", "dee@bücher.example", "INFO@example.com"),
+        *("mar\u212aeting@example.com", "Marketing@example.com", "dee@xn--bcher-kva.example"),
         *("a(at)example.com", "'=a@example.com", "'a@example.com", " eve@example.com ", "a..b@example.com", "a@b", ""),
         *(
             '"f g"@example.com',
@@ -79,8 +82,9 @@ CELLS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def opened(text: str, own_list: str = "daily", mapped: Mapping[str, str] | None = None) -> SubscriberCsv:
-    return SubscriberCsv(io.BytesIO(text.encode()), "people.csv", own_list=own_list, mapped=mapped, now=NOW)
+def opened(text: str | bytes, own_list: str = "daily", mapped: Mapping[str, str] | None = None) -> SubscriberCsv:
+    data = text if isinstance(text, bytes) else text.encode()
+    return SubscriberCsv(io.BytesIO(data), "people.csv", own_list=own_list, mapped=mapped, now=NOW)
 
 
 def said(row: Subscriber) -> dict[str, Any]:
@@ -169,6 +173,74 @@ def test_a_long_file_of_all_kinds_of_cells_says_the_same_both_ways() -> None:
     assert assert_alike(written(header, rows).replace("\n", "\r\n"), "", {"city": "town", "note": ""}) > 3_800
 
 
+_PIECES = (
+    *(
+        "ana@example.com",
+        "Bo@Example.COM",
+        "dee@bücher.example",
+        "a@b",
+        "daily",
+        "2025-01-02",
+        "é",
+        "\x00",
+        " ",
+        "\x85",
+    ),
+    *(",", ",", ",", ";", '"', '""', "'=", "\n", "\n", "\n", "\r\n", "\r", "\r\r\n", "\n\n", "\u2028", "\ufeff"),
+)
+
+
+def all_said(data: bytes, read: Callable[[SubscriberCsv], tuple[list[dict[str, Any]], list[Reject]]]) -> object:
+    """What a file says, or why it cannot be read."""
+    try:
+        file = opened(data)
+        found = read(file)
+        return *found, file.notes()
+    except AudienceError as error:
+        return str(error), error.place
+
+
+@given(
+    st.sampled_from(["email,name,list,consent_at,city", "email;name", "sep=;\nemail;name", '"email",name', "email"]),
+    st.sampled_from(["\n", "\r\n", "\r", "\n\n"]),
+    st.lists(st.sampled_from(_PIECES), max_size=60).map("".join),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]),
+    st.sampled_from([5, 64, 1 << 15]),
+)
+@example("email,name", "\n", 'a@example.com,"A\n\nb@example.com,B"\n\nc@example.com,C\n', "utf-8", 5)
+def test_any_file_says_what_it_does_when_every_line_goes_through_the_csv_module(
+    header: str, end: str, body: str, encoding: str, block: int
+) -> None:
+    data = f"{header}{end}{body}".encode(encoding, "replace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_lines, "_BLOCK", block)
+        quick = all_said(data, in_columns)
+        assert quick == all_said(data, one_by_one)
+        patch.setattr(csv_records.Records, "_one_a_line", lambda _self, _block: None)
+        assert quick == all_said(data, one_by_one)
+
+
+def test_line_ends_that_were_converted_twice_cost_no_row_and_no_number() -> None:
+    text = "email,name\r\r\na@example.com,A\r\r\n\r\r\nbad,B\r\r\n\r\r\nc@example.com,C\r\r\n"
+    assert assert_alike(text) == 2
+    good, [bad] = in_columns(opened(text))
+    assert (bad.line, [row["place"] for row in good]) == (7, ["people.csv:3", "people.csv:11"])
+
+
+def test_a_wide_header_over_short_rows_takes_little_memory_and_says_the_same() -> None:
+    """Filled up at once, they would be 16 million cells."""
+    header = ",".join(["email", *(f"c{number}" for number in range(1_000))])
+    text = f"{header}\n{' ' * 3}\na@example.com,,x\n" + " \n" * 16_000
+    assert assert_alike(text) == 1
+    tracemalloc.start()
+    try:
+        in_columns(opened(text))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000_000
+
+
 @pytest.mark.parametrize("together", [1, 3, 500])
 def test_records_of_several_lines_and_faults_say_the_same_both_ways(
     together: int, monkeypatch: pytest.MonkeyPatch
@@ -231,6 +303,7 @@ _LOCALS = (
     "a|b",
     "a\n",
     "\u212a",
+    "mar\u212aeting",  # in lower case it would be a role
 )
 _DOMAINS: tuple[str, ...] = (
     *("example.com", "Example.COM", "bücher.example", "a--b.example", "example.test", "b", "", "ex ample.com"),
@@ -253,6 +326,12 @@ _DOMAINS: tuple[str, ...] = (
 def test_many_addresses_at_once_are_what_each_is_alone_or_left_to_a_closer_look(texts: list[str]) -> None:
     for text, found in zip(texts, plainly_mailable(texts), strict=True):
         assert found in {"", alone(text)}
+
+
+def test_a_letter_that_becomes_ascii_in_lower_case_makes_nobody_the_role_that_it_looks_like() -> None:
+    addresses = ["mar\u212aeting@example.com", "MarKeting@example.com"]
+    assert plainly_mailable(addresses) == ["", "marketing@example.com"]
+    assert in_columns(opened("email\n" + "\n".join(addresses)))[1][0].line == 2
 
 
 @pytest.mark.parametrize("spelled", [str, str.upper, " {} ".format])
