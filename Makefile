@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 # --short: enough to see that a benchmark still runs
 BENCH_ARGS ?=
 CRASH_KILLS ?= 1000
-# --soak 0 leaves the soak out
+# --soak 0 leaves the soak out, --cluster 0 the four workers
 CRASH_ARGS ?=
 
 .PHONY: help demo test crash lint bench clean

@@ -90,6 +90,10 @@ class RunLog(Unobserved):
         """This process is about to take the run."""
         self._write("info", "run_began")
 
+    def shared(self, run: RunRecord) -> None:
+        """The run was handed to workers."""
+        self._write("info", "run_handed_to_workers", deadline=run.deadline.isoformat(timespec="seconds"))
+
     def over(self, run: RunRecord, balance: Balance) -> None:
         """This process let go of it."""
         counts = {state.name.lower(): number for state, number in sorted(balance.counts.items()) if number}

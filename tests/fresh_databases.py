@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from newsletter.store import tables
 from newsletter.store.engine import open_engine, writing
+from newsletter.store.job_schema import make_job_tables
 
 #: What erased people's addresses are hashed with in tests.
 ERASURE_KEY = b"only for tests, 32 bytes of it.."
@@ -97,6 +98,7 @@ def make_tables(engine: sa.Engine) -> None:
     """The tables, as the program makes them."""
     with writing(engine) as connection:
         tables.metadata.create_all(connection)
+        make_job_tables(connection)
 
 
 def empty_tables(engine: sa.Engine) -> None:
@@ -104,6 +106,7 @@ def empty_tables(engine: sa.Engine) -> None:
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             names = ", ".join(table.name for table in tables.metadata.sorted_tables)
+            names += ", procrastinate_jobs, procrastinate_workers"  # and what refers to them
             connection.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
             return
         for table in reversed(tables.metadata.sorted_tables):

@@ -377,6 +377,10 @@ class SimulatedNewsroom:
     def sync(self) -> None:
         self.world.database(self.pid)
 
+    def prune(self, stop: Callable[[], bool]) -> Mapping[str, int]:
+        self.world.database(self.pid)
+        return {}
+
 
 def withdraw(world: World, run: RunRecord) -> bool:
     there = world.runs.get(run.name)

@@ -50,6 +50,10 @@ _COMMANDS = {
         "running:run",
         "Send newsletters by themselves, at their times, until it is told to end. What operators leave running.",
     ),
+    "worker": (
+        "working:worker",
+        "Send batches of runs that others hand over, until SIGTERM: on as many machines as you like (PostgreSQL).",
+    ),
     "pause": ("steering:pause", "Stop a run, whoever sends it. Calls that are out are finished; resume goes on."),
     "resume": (
         "steering:resume",

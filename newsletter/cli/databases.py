@@ -1,12 +1,16 @@
-"""`db upgrade` and `db backup`."""
+"""`db upgrade`, `db backup`, `db copy` and `db prune`."""
 
 from __future__ import annotations
 
+import datetime as dt
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from newsletter.cli.console import count
 from newsletter.cli.context import globals_of
 from newsletter.cli.options import JsonOption
 from newsletter.errors import shown
@@ -65,3 +69,102 @@ def back_up(
     size = written.stat().st_size
     options.console.say(f"{shown(written)} ({size:,} bytes)")
     options.console.data({"file": str(written), "bytes": size})
+
+
+@app.command("copy")
+def copy_all(
+    context: typer.Context,
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO_URL",
+            help="The database to copy to, empty, as [database] url would name it.",
+            show_default=False,
+        ),
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Copy everything into another, empty database, such as from SQLite to PostgreSQL, and compare every row.
+
+    All of it is kept there, or nothing. The database of config.toml is only read, and stays the one that is used until
+    config.toml names the other. Stop `newsletter run` and `newsletter web` first.
+
+    \b
+    Examples:
+      newsletter db copy postgresql+psycopg://newsletter@db.example.com/newsletter
+      PGPASSWORD=… newsletter db copy postgresql+psycopg://newsletter@/newsletter --json
+    """
+    options = globals_of(context, json=json)
+    from newsletter import wiring  # see upgrade
+
+    loaded = options.settings()
+    with options.console.progress("copying and comparing") as on_progress:
+        moved = wiring.copy_database(loaded, url, on_progress)
+    copied = moved.copied
+    width = max(len(one.name) for one in copied.tables)
+    options.console.say(f"{'table':<{width}}  {'rows':>13}  {'written':>9}  {'compared':>9}")
+    for one in copied.tables:
+        if one.rows:
+            times = f"{one.writing:>7.1f} s  {one.comparing:>7.1f} s"
+            options.console.say(f"{one.name:<{width}}  {one.rows:>13,}  {times}")
+    empty = sum(not one.rows for one in copied.tables)
+    options.console.say(
+        f"{count(copied.rows, 'row')} copied to {copied.target} and found alike; {empty} tables are empty."
+    )
+    options.console.say()
+    for number, step in enumerate(moved.next_steps, 1):
+        options.console.say(f"{number}. {step}")
+    options.console.data(
+        {
+            "target": copied.target,
+            "rows": copied.rows,
+            "tables": {one.name: one.rows for one in copied.tables},
+            "next": list(moved.next_steps),
+        }
+    )
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many runs would lose what.")] = False,
+    vacuum: Annotated[
+        bool,
+        typer.Option("--vacuum", help="Then make SQLite's file smaller; whoever writes meanwhile waits."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Remove what [retention] keeps no longer, as the daemon does once a day. A run that sends is not held up.
+
+    Of a run that is over its calls and words go first, later who its recipients were; its sums stay. A run that is not
+    over, or has unknown outcomes, stays whole.
+
+    \b
+    Examples:
+      newsletter db prune --dry-run
+      newsletter db prune --vacuum
+    """
+    options = globals_of(context, json=json)
+    from newsletter import wiring  # see upgrade
+
+    loaded, now = options.settings(), dt.datetime.now(dt.UTC)
+    if dry_run:
+        runs, forgotten = wiring.prunable(loaded, now=now)
+        options.console.say(f"{count(runs, 'run')} would lose something, {forgotten:,} of them who got them.")
+        options.console.data({"runs": runs, "recipients_of_runs": forgotten})
+        return
+    done = wiring.prune_database(loaded, now=now, stop=_breath)
+    options.console.say(
+        f"runs {done.runs:,} · recipients {done.recipients:,} · attempts {done.attempts:,} · words {done.notes:,} · "
+        f"events {done.events:,} · clicks and opens {done.hits:,} · bytes of the journal {done.journal_bytes:,}"
+    )
+    smaller = wiring.give_room_back(loaded) if vacuum else False
+    if vacuum and not smaller:
+        options.console.note("The file is as large as before: another process uses it, or the disk is too full.")
+    options.console.data(asdict(done) | {"vacuum": smaller})
+
+
+def _breath() -> bool:
+    """Lets others write between two transactions, and never ends by itself; Ctrl-C does."""
+    time.sleep(0.02)
+    return False

@@ -61,7 +61,7 @@ def say_result(console: Console, found: RunReport, seconds: float) -> None:
     if not state and not found.of(DeliveryState.ACCEPTED):
         mark = "✗"
     if run.state is RunState.SENDING:
-        state = "interrupted"
+        state = "with the workers" if run.shared else "interrupted"
     console.say(f"  {mark} {f'{state} · ' if state else ''}{counts(found.balance)} · {duration(seconds)}")
     for line in grouped_words(found):
         console.say(f"    {line}")
@@ -87,11 +87,13 @@ def next_steps(found: RunReport) -> Iterator[str]:
     in_flight = found.of(DeliveryState.IN_FLIGHT)
     if in_flight and run.sender and run.state is not RunState.SENDING:
         yield f"Calls for {in_flight:,} are still out, in the hands of {run.sender}: newsletter watch {run.name}"
-    elif in_flight and not run.sender:
+    elif in_flight and not run.sender and not run.shared:
         yield f"{in_flight:,} were in flight when their process ended: resume makes them unknown, and goes on"
     if run.state is RunState.PAUSED:
         yield f"To go on: newsletter resume {run.name}"
         yield f"To end it: newsletter cancel {run.name}"
+    elif run.with_workers:
+        yield f"Workers send it. To look on: newsletter watch {run.name}; to stop them: newsletter pause {run.name}"
     elif run.state in (RunState.SENDING, RunState.PLANNED) and not run.sender:
         yield f"To go on: newsletter resume {run.name}"
     if unknown:

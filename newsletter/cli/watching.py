@@ -61,7 +61,9 @@ def watch(
 
     def goes_on(run: RunRecord) -> bool:
         # paused or cancelled, it may have calls out yet; planned, it is about to be sent, or its process has died
-        return bool(run.sender) or (run.state is RunState.PLANNED and time.monotonic() - began < _WAITS_FOR_A_SENDER)
+        if run.sender or run.with_workers:
+            return True
+        return run.state is RunState.PLANNED and time.monotonic() - began < _WAITS_FOR_A_SENDER
 
     before, piped = None, not options.console.json and not sys.stderr.isatty()
     with send_progress(options.console, str(found.name)) as progress:

@@ -1,12 +1,15 @@
-"""When a run must stop by itself: the provider's answers are lost, or it refuses too many. No I/O."""
+"""When a run must stop by itself: the provider's answers are lost, or it refuses too many."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 
 from newsletter.delivery.observing import EndedCall
+from newsletter.delivery.pace_records import Tally, TallyRecords
 from newsletter.delivery.states import DeliveryState
+from newsletter.errors import TemporaryError
 
 #: Calls in a row, in the order of their ends, of which nothing is known.
 UNKNOWN_IN_A_ROW = 2
@@ -15,16 +18,16 @@ FEWEST_DECIDED = 20
 
 
 class Breakers:
-    """Counts what one process's calls of a run came to; what was before it, and what recovery found, does not count.
+    """Counts what a run's calls came to; what was before it, and what recovery found, does not count.
 
-    `failure_rate` is the share of refused among those accepted or refused, a fraction, above which a run stops.
+    `failure_rate` is the share of refused among those accepted or refused, a fraction, above which a run stops. With
+    `records` the calls of all workers count; while those are out of reach, this process's own.
     """
 
-    def __init__(self, failure_rate: float) -> None:
+    def __init__(self, failure_rate: float, records: TallyRecords | None = None) -> None:
         self._limit = failure_rate
-        self._unknown_in_a_row = 0
-        self._refused = 0
-        self._decided = 0
+        self._records = records
+        self._own = Tally()
         self._words: Counter[tuple[DeliveryState, str]] = Counter()
 
     def tripped(self, call: EndedCall) -> str:
@@ -32,30 +35,30 @@ class Breakers:
         if not call.made:
             return ""
         self._words.update(call.words)
-        return self._lost_answers(call) or self._refusals(call)
-
-    def _lost_answers(self, call: EndedCall) -> str:
-        # whoever was not tried because the answer before was lost says nothing of the provider
-        decided = call.of(DeliveryState.ACCEPTED) + call.of(DeliveryState.REJECTED)
-        if decided or not call.of(DeliveryState.UNKNOWN):
-            self._unknown_in_a_row = 0
-            return ""
-        self._unknown_in_a_row += 1
-        if self._unknown_in_a_row < UNKNOWN_IN_A_ROW:
-            return ""
-        said = most_frequent(call.words, DeliveryState.UNKNOWN)
-        return f"{UNKNOWN_IN_A_ROW} calls in a row ended without an answer that could be trusted{said}"
-
-    def _refusals(self, call: EndedCall) -> str:
         refused = call.of(DeliveryState.REJECTED)
-        self._refused += refused
-        self._decided += refused + call.of(DeliveryState.ACCEPTED)
-        if self._decided < FEWEST_DECIDED or self._refused <= self._limit * self._decided:
+        decided = refused + call.of(DeliveryState.ACCEPTED)
+        # whoever was not tried because the answer before was lost says nothing of the provider
+        lost = not decided and bool(call.of(DeliveryState.UNKNOWN))
+        tally = self._counted(lost=lost, refused=refused, decided=decided)
+        if lost and tally.unknown_in_a_row >= UNKNOWN_IN_A_ROW:
+            said = most_frequent(call.words, DeliveryState.UNKNOWN)
+            return f"{UNKNOWN_IN_A_ROW} calls in a row ended without an answer that could be trusted{said}"
+        return self._refusals(tally)
+
+    def _counted(self, *, lost: bool, refused: int, decided: int) -> Tally:
+        self._own = self._own.with_call(lost=lost, refused=refused, decided=decided)
+        if self._records is not None:
+            with contextlib.suppress(TemporaryError):
+                return self._records.add(lost=lost, refused=refused, decided=decided)
+        return self._own
+
+    def _refusals(self, tally: Tally) -> str:
+        if tally.decided < FEWEST_DECIDED or tally.refused <= self._limit * tally.decided:
             return ""
         said = most_frequent(self._words, DeliveryState.REJECTED)
-        share = self._refused / self._decided
+        share = tally.refused / tally.decided
         return (
-            f"{self._refused:,} of {self._decided:,} recipients were refused ({share:.1%}), "
+            f"{tally.refused:,} of {tally.decided:,} recipients were refused ({share:.1%}), "
             f"more than pause_on_failure_rate allows ({self._limit:.1%}){said}"
         )
 

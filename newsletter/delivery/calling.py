@@ -14,7 +14,7 @@ from newsletter.delivery.clock import Clock
 from newsletter.delivery.ledger import Claim, Report
 from newsletter.delivery.model import Accepted, Batch, Outcome, Recipient, Recipients, Refused, Unknown
 from newsletter.delivery.observing import EndedCall, counted
-from newsletter.delivery.pacing import Limiter
+from newsletter.delivery.pacing import Pacing
 from newsletter.delivery.provider import CallRefused, MailProvider
 from newsletter.delivery.terms import SendTerms
 from newsletter.errors import NewsletterError
@@ -52,7 +52,7 @@ class Caller:
         recipients_of: Callable[[Sequence[Member]], Sequence[Recipient]],
         rendered: Callable[[Variant], RenderedIssue],
         terms: SendTerms,
-        limiter: Limiter,
+        limiter: Pacing,
         clock: Clock,
         jitter: Random,
         may_call: Callable[[], bool],

@@ -21,6 +21,8 @@ from newsletter.errors import NewsletterError, OutputError, TemporaryError
 
 #: Seconds. The hold on the run is renewed this often, whatever else goes on.
 KEEP_EVERY = 5.0
+#: Where others send the same run, too, the ledger is asked this often whether it still goes on. Seconds.
+HEED_EVERY = 1.5
 #: A thread without work asks again after this at the latest: another process may have left some, or paused the run.
 ASK_EVERY = 5.0
 #: However near a due time is, a thread without work rests this long.
@@ -58,8 +60,8 @@ class Clerk:
 
     `serve` runs in one thread, alone uses the ledger and calls the observer; the other methods are for the threads
     that make calls. `end` is set as soon as nothing more is to be claimed, for whatever reason: `halt` and `error`
-    say which. `stop` is somebody's wish for it. `tripped` is told of each call, in the order of their ends, and says
-    why the run must pause.
+    say which. `stop` is somebody's wish for it; `changed`, where others send the run too, is set when it may have been
+    paused. `tripped` is told of each call, in the order of their ends, and says why the run must pause.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Clerk:
         stop: threading.Event,
         observer: Observer,
         patience: float = PATIENCE,
+        changed: threading.Event | None = None,
     ) -> None:
         self.end = threading.Event()
         self.halt: Halt | None = None
@@ -95,6 +98,8 @@ class Clerk:
         self._unanswered: list[_Request] = []
         self._unwritten: list[EndedCall] = []
         self._keep_at = clock.monotonic() + KEEP_EVERY
+        self._changed = changed
+        self._heed_at = clock.monotonic() + HEED_EVERY
         self._given_up = False
         self._lost = False
 
@@ -206,6 +211,7 @@ class Clerk:
         try:
             if not self._lost:
                 self._keep()
+                self._heed()
             self._exchange()
             self._pause_run()
         except _PASSING as error:
@@ -239,6 +245,15 @@ class Clerk:
         if self._clock.monotonic() >= self._keep_at:
             self._ledger.keep(now=self._clock.now())
             self._keep_at = self._clock.monotonic() + KEEP_EVERY
+
+    def _heed(self) -> None:
+        """Where others send the run too, asks how it stands: they may have paused it while nobody here exchanges."""
+        if self._changed is None or not (self._changed.is_set() or self._clock.monotonic() >= self._heed_at):
+            return
+        self._changed.clear()
+        self._heed_at = self._clock.monotonic() + HEED_EVERY
+        if not self.end.is_set() and (halt := self._ledger.exchange([], [], now=self._clock.now()).halt) is not None:
+            self._finish(halt)
 
     def _exchange(self) -> None:
         now = self._clock.now()

@@ -86,9 +86,9 @@ def _known(run: RunRecord, balance: Balance, now: dt.datetime) -> tuple[str, str
     began = clock(run.started_at or run.planned_at, now)
     go_on, what = f"To go on: newsletter resume {name}", f"What became of it: newsletter status {name}"
     sent, why = f"Already sent at {began} ({reached})", f": {run.reason}" if run.reason else ""
-    if run.state is RunState.SENDING and run.sender:
+    if run.state is RunState.SENDING and (run.sender or run.shared):
         return (
-            f"It is being sent, since {began} by {run.sender} ({reached})",
+            f"It is being sent, since {began} by {run.sender or 'workers'} ({reached})",
             f"To look on: newsletter watch {name}",
         )
     return {

@@ -28,9 +28,23 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """How workers are to send a run. `program` and `setup` are what they compare with themselves (`RunRecord`);
+    `resend_unknown` tries again whatever is unknown; `limit`: so many are claimed, then the run pauses."""
+
+    program: str
+    setup: str
+    resend_unknown: bool = False
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunPlan:
     """All that a run is planned with. `deadline` is when nothing more is sent; `expected`, where it is given, is the
-    number of recipients that an operator confirmed.
+    number of recipients that an operator confirmed. `program` and `setup` are what it is planned by (`RunRecord`).
+
+    `shared`, where it is given, hands the run to workers in the same transaction; it is not `planned` then, but
+    `sending` (see `Ledger.share`).
 
     `window_of`, where it is given, says for a subscriber's time zone (as it is kept; '' and nonsense included) when
     they may be mailed: pure, and asked once for each zone. No window ends after `deadline`.
@@ -47,6 +61,9 @@ class RunPlan:
     deadline: dt.datetime
     expected: int | None = None
     window_of: Callable[[str], Window] | None = None
+    program: str = ""
+    setup: str = ""
+    shared: Sharing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +92,12 @@ class Balance:
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """One run as the ledger has it. `reason` says why it is paused; `sender` who has it in hand (host and process
-    number), '' where nobody has."""
+    number), '' where nobody has.
+
+    `shared`: workers send it, a batch each. `uid` names it also where its number is given again, in a restored
+    database. `program` (a version) and `setup` (a hash of the settings that its mail depends on) are those of the
+    process that planned it or handed it to workers.
+    """
 
     id: int
     name: RunName
@@ -93,6 +115,15 @@ class RunRecord:
     ended_at: dt.datetime | None = None
     reason: str = ""
     sender: str = ""
+    shared: bool = False
+    uid: str = ""
+    program: str = ""
+    setup: str = ""
+
+    @property
+    def with_workers(self) -> bool:
+        """Whether workers send it, or will: at this moment there may be none."""
+        return self.shared and self.state is RunState.SENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +190,8 @@ class Halt(StrEnum):
     DEADLINE = "deadline"
     #: Nothing is left to claim, now or later.
     DONE = "done"
+    #: Of a batch in a worker's hands: nothing for a while, and another job goes on then.
+    LATER = "later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +254,27 @@ class RunLedger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class NotTaken:
+    """A batch that was not given to a worker, and why; `again_at` is when another job asks for it (None: none does)."""
+
+    why: str
+    again_at: dt.datetime | None = None
+
+
+class BatchLedger(RunLedger, Protocol):
+    """One batch of a shared run in the hands of this process: all that a `RunLedger` does, over its members alone.
+
+    `pause` stops the run for everybody. `close` lets go of the batch, and sees to it in the same transaction that a
+    job goes on with what is left of it; the last one to let go gives the run its end.
+    """
+
+    def abandon(self) -> None:
+        """Lets go without a word, as a process does that dies: whoever asks for the batch next recovers it. Costs no
+        transaction. To be called where `exchange` raised RunLost, or `close` is not possible."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One recipient in one run: state, marks, the batch, attempts made so far, and the words kept of them."""
 
@@ -264,6 +318,38 @@ class Ledger(Protocol):
         becomes unknown first (`resend_unknown`: then is tried again). `limit`: grants claims for so many members,
         then pauses the run. Raises GuardRefused where a living process has it or it is over.
         """
+        ...
+
+    def share(self, run_id: int, sharing: Sharing, *, now: dt.datetime) -> RunRecord:
+        """Hands the run to workers and makes it `sending`: a job for each of its batches that something is left of is
+        enqueued in the same transaction. What a dead process left is recovered first, as by `take`.
+
+        Raises GuardRefused where a living process has it, or a batch of it, or it is over.
+        """
+        ...
+
+    def take_batch(self, uid: str, number: int, *, now: dt.datetime) -> BatchLedger | NotTaken:
+        """Takes one batch of a shared run into this process's hands; whatever a dead process left in flight in it
+        becomes unknown first. Whoever has a batch is decided here and not by the queue: of several jobs for it one gets
+        it, and where it is in living hands another job asks again later.
+        """
+        ...
+
+    def put_back(self, uid: str, number: int, *, at: dt.datetime) -> None:
+        """Leaves a batch that was not taken to others: another job for it may begin at `at`."""
+        ...
+
+    def tend(self, *, now: dt.datetime) -> int:
+        """Gives a job to each batch of shared runs that is due or in hands, and has none; ends those of which nothing
+        is left, and whose deadline is over. How many jobs that were. To be called every few seconds by somebody."""
+        ...
+
+    def shared_run(self, uid: str) -> RunRecord | None:
+        """The run of this uid, where workers may send it."""
+        ...
+
+    def clock(self) -> dt.datetime:
+        """What the database's clock shows."""
         ...
 
     def run(self, name: RunName) -> RunRecord | None:

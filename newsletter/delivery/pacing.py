@@ -6,6 +6,7 @@ import datetime as dt
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from newsletter.audience.model import Member
 from newsletter.delivery.clock import Clock
@@ -14,6 +15,42 @@ from newsletter.delivery.ledger import Admission
 #: Seconds that somebody waits at least before looking again, lest rounding make a loop of it.
 _SHORTEST_WAIT = 0.001
 _ROUNDING = 1e-9
+
+
+class Pacing(Protocol):
+    """Paces the calls to one provider account. Used by several threads at once."""
+
+    @property
+    def rate(self) -> float | None:
+        """Messages a second; None: no limit."""
+        ...
+
+    @property
+    def held_until(self) -> dt.datetime | None:
+        """Until when the provider wants no call; None where it does not mind, or the moment is over."""
+        ...
+
+    @property
+    def admit(self) -> Callable[[Sequence[Member]], Admission] | None:
+        """What a wish asks about recipient domains; None where none is limited."""
+        ...
+
+    def try_take(self, count: int) -> bool:
+        """Takes `count` tokens if they are there and nobody waits for some."""
+        ...
+
+    def take(self, count: int, stop: threading.Event, until: dt.datetime) -> bool:
+        """Takes `count` tokens, in turn with everybody else who waits. False, at once, when `stop` is set or the moment
+        `until` comes first."""
+        ...
+
+    def give_back(self, count: int) -> None:
+        """Some were taken and no message went."""
+        ...
+
+    def hold_until(self, moment: dt.datetime) -> None:
+        """The provider wants no call before this moment: everybody waits."""
+        ...
 
 
 class TokenBucket:
@@ -58,8 +95,8 @@ class _Turn:
 
 
 class Limiter:
-    """Paces the calls to one provider account: `rate` messages a second (None: no limit), and `per_domain` a second to
-    each of these recipient domains (small letters, A-labels)."""
+    """`Pacing` within a process: `rate` messages a second (None: no limit), and `per_domain` a second to each of these
+    recipient domains (small letters, A-labels)."""
 
     def __init__(self, rate: float | None, per_domain: Mapping[str, float], clock: Clock) -> None:
         self._clock = clock
@@ -72,28 +109,27 @@ class Limiter:
 
     @property
     def rate(self) -> float | None:
-        """Messages a second; None: no limit."""
+        """See `Pacing`."""
         return self._bucket.rate if self._bucket else None
 
     @property
     def held_until(self) -> dt.datetime | None:
-        """Until when the provider wants no call; None where it does not mind, or the moment is over."""
+        """See `Pacing`."""
         held = self._held_until
         return held if held is not None and held > self._clock.now() else None
 
     @property
     def admit(self) -> Callable[[Sequence[Member]], Admission] | None:
-        """What a wish asks about recipient domains; None where none is limited."""
+        """See `Pacing`."""
         return self._admit if self._domains else None
 
     def try_take(self, count: int) -> bool:
-        """Takes `count` tokens if they are there and nobody waits for some."""
+        """See `Pacing`."""
         with self._lock:
             return not self._turns and self._taken(count)
 
     def take(self, count: int, stop: threading.Event, until: dt.datetime) -> bool:
-        """Takes `count` tokens, in turn with everybody else who waits. False, at once, when `stop` is set or the moment
-        `until` comes first."""
+        """See `Pacing`."""
         turn = _Turn(count)
         with self._lock:
             self._turns.append(turn)
@@ -113,13 +149,13 @@ class Limiter:
                 self._turns.remove(turn)
 
     def give_back(self, count: int) -> None:
-        """Some were taken and no message went."""
+        """See `Pacing`."""
         if self._bucket is not None and count > 0:
             with self._lock:
                 self._bucket.give_back(count, self._clock.monotonic())
 
     def hold_until(self, moment: dt.datetime) -> None:
-        """The provider wants no call before this moment: everybody waits."""
+        """See `Pacing`."""
         with self._lock:
             if self._held_until is None or moment > self._held_until:
                 self._held_until = moment

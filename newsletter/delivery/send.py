@@ -16,7 +16,7 @@ from newsletter.delivery.clock import Clock, SystemClock
 from newsletter.delivery.ledger import Balance, Halt, RunLedger, RunRecord, Wish
 from newsletter.delivery.model import Recipient
 from newsletter.delivery.observing import EndedCall, Observer, Unobserved
-from newsletter.delivery.pacing import Limiter
+from newsletter.delivery.pacing import Limiter, Pacing
 from newsletter.delivery.patience import PATIENCE
 from newsletter.delivery.provider import MailProvider
 from newsletter.delivery.retrying import UnbalancedReceipt
@@ -30,6 +30,7 @@ __all__ = [
     "EndedCall",
     "Limiter",
     "Observer",
+    "Pacing",
     "SendResult",
     "SendTerms",
     "SystemClock",
@@ -62,18 +63,22 @@ def send_run(
     rendered: Callable[[Variant], RenderedIssue],
     letterhead: Letterhead,
     terms: SendTerms,
-    limiter: Limiter,
+    limiter: Pacing,
     clock: Clock,
     stop: threading.Event,
     observer: Observer,
     jitter: Random | None = None,
     patience: float = PATIENCE,
+    tripped: Callable[[EndedCall], str] | None = None,
+    changed: threading.Event | None = None,
 ) -> SendResult:
     """Sends a run until it halts, or `stop` is set: then the calls that are out are finished and written down.
 
     `recipients_of` gives one recipient for each member, in their order; `rendered` the issue for a variant: each is
     asked for once. Both are called by the threads that make calls, `observer` and `ledger` by the calling thread.
-    `patience` is for how many seconds a database may be away.
+    `patience` is for how many seconds a database may be away. Where others send the same run: `tripped` says after each
+    call why the run must stop (else `Breakers` of its own do), and `changed` is set by whoever hears that the run was
+    paused or cancelled (the ledger is asked then, and every `clerk.HEED_EVERY` seconds in any case).
 
     Raises RunLost where another process took the run over; TemporaryError or OutputError where the ledger could not be
     written for too long; and, after the run was paused, the first error that is no answer of the provider: one of the
@@ -82,11 +87,12 @@ def send_run(
     clerk = Clerk(
         ledger,
         deadline=terms.deadline,
-        tripped=Breakers(terms.failure_rate).tripped,
+        tripped=tripped or Breakers(terms.failure_rate).tripped,
         clock=clock,
         stop=stop,
         observer=observer,
         patience=patience,
+        changed=changed,
     )
 
     def failed(error: BaseException) -> None:
@@ -140,7 +146,7 @@ def send_run(
     return SendResult(clerk.close(), ledger.balance, clerk.halt)
 
 
-def wish_size(terms: SendTerms, provider: MailProvider, limiter: Limiter) -> int:
+def wish_size(terms: SendTerms, provider: MailProvider, limiter: Pacing) -> int:
     """For how many members a claim is made.
 
     Where a call is many messages, it is no more of them than may go in one second, so that they are spread over time.
@@ -152,7 +158,7 @@ def wish_size(terms: SendTerms, provider: MailProvider, limiter: Limiter) -> int
     return size if limiter.rate is None else max(1, min(size, int(limiter.rate)))
 
 
-def _work(clerk: Clerk, caller: Caller, limiter: Limiter, wish: Wish, terms: SendTerms) -> None:
+def _work(clerk: Clerk, caller: Caller, limiter: Pacing, wish: Wish, terms: SendTerms) -> None:
     """One thread's work: tokens, a claim, its call, and the report of it along with the next wish."""
     ended: EndedCall | None = None
     while not clerk.end.is_set():

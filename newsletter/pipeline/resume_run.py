@@ -10,7 +10,7 @@ from newsletter.delivery.states import OVER, DeliveryState, RunState
 from newsletter.errors import GuardRefused, NothingToDo
 from newsletter.pipeline.prepare import Prepared
 from newsletter.pipeline.run_report import RunReport, run_called
-from newsletter.pipeline.send_issue import SendTools, refuse_unapproved, refuse_unbuilt, send_planned
+from newsletter.pipeline.send_issue import SendTools, refuse_unapproved, send_planned
 
 
 def run_to_resume(prepared: Prepared, ledger: Ledger, now: dt.datetime) -> RunRecord:
@@ -22,14 +22,13 @@ def run_to_resume(prepared: Prepared, ledger: Ledger, now: dt.datetime) -> RunRe
     run = run_called(ledger, prepared.run)
     balance = ledger.balance(run.id)
     _refuse_done(run, balance, now)
-    if run.sender:  # `take` says so too, should another begin meanwhile
+    if run.sender or run.with_workers:  # `take` says so too, should another begin meanwhile
         raise GuardRefused(
-            f"{run.name} is being sent by {run.sender}",
+            f"{run.name} is being sent by {run.sender or 'workers'}",
             hint=f"To look on: newsletter watch {run.name}; to stop it: newsletter pause {run.name}",
         )
     guards.refuse_other_content(run, prepared.rendered.content_hash)
     refuse_unapproved(prepared, ledger)
-    refuse_unbuilt(prepared.newsletter)
     guards.refuse_insecure_links(prepared.publication.base_url)
     return run
 

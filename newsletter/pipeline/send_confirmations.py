@@ -11,7 +11,7 @@ from enum import StrEnum
 from newsletter.audience.model import Member
 from newsletter.audience.signups import SignUp, SignUpStore
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
-from newsletter.delivery.pacing import Limiter
+from newsletter.delivery.pacing import Pacing
 from newsletter.delivery.provider import Blame, CallRefused, MailProvider
 from newsletter.errors import NewsletterError, OutputError, TemplateError, UsageError
 from newsletter.pipeline.confirmation_mail import ConfirmationMail, ConfirmationMails
@@ -65,7 +65,7 @@ class ConfirmationSender:
         mails: ConfirmationMails,
         *,
         provider_of: Callable[[str], MailProvider],
-        limiter_of: Callable[[str], Limiter],
+        limiter_of: Callable[[str], Pacing],
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._signups = signups

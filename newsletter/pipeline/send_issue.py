@@ -7,16 +7,17 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from newsletter import __version__
 from newsletter.audience.model import Exclusion
 from newsletter.audience.people import Frozen, Selection
 from newsletter.delivery import guards
 from newsletter.delivery.clock import Clock, SystemClock
-from newsletter.delivery.ledger import Ledger, RunLost, RunPlan, Window
-from newsletter.delivery.observing import Observer
-from newsletter.delivery.pacing import Limiter
+from newsletter.delivery.ledger import Ledger, RunLedger, RunLost, RunPlan, Sharing, Window
+from newsletter.delivery.observing import EndedCall, Observer
+from newsletter.delivery.pacing import Pacing
 from newsletter.delivery.provider import MailProvider
-from newsletter.delivery.send import SendTerms, send_run
-from newsletter.errors import GuardRefused, NewsletterError, TemporaryError
+from newsletter.delivery.send import SendResult, SendTerms, send_run
+from newsletter.errors import NewsletterError, TemporaryError
 from newsletter.events.tracking import TrackingStore
 from newsletter.pipeline.issue_audience import IssueAudience
 from newsletter.pipeline.onlookers import BalanceTeller, OnBalance, Onlookers
@@ -25,6 +26,7 @@ from newsletter.pipeline.run_report import RunReport, report
 from newsletter.pipeline.run_times import times_by_slot, times_from
 from newsletter.pipeline.sample_mail import addressing_of, links_of
 from newsletter.pipeline.slot_time import first_deadline
+from newsletter.rendering.model import RenderedIssue, Variant
 from newsletter.settings.model import Newsletter, Schedule
 
 
@@ -36,7 +38,7 @@ class SendTools:
 
     ledger: Ledger
     provider: MailProvider
-    limiter: Limiter
+    limiter: Pacing
     secrets: Sequence[str]
     stop: threading.Event = field(default_factory=threading.Event)
     observers: Sequence[Observer] = ()
@@ -119,7 +121,6 @@ def refuse_issue(
         guards.refuse_known_run(run, ledger.balance(run.id) if run else None, now)
     if run is None:
         ledger.refuse_forgotten(prepared.run)
-    refuse_unbuilt(newsletter)
     guards.refuse_insecure_links(prepared.publication.base_url)
     return last_test
 
@@ -130,16 +131,6 @@ def refuse_unapproved(prepared: Prepared, ledger: Ledger) -> None:
     if schedule.require_approval:
         approval, command = ledger.approval(prepared.run), prepared.request.command("approve")
         guards.refuse_unapproved(prepared.rendered.content_hash, approval, command, zone=schedule.timezone)
-
-
-def refuse_unbuilt(newsletter: Newsletter) -> None:
-    """Raises GuardRefused where the settings ask for what this version does not have: to ignore it would be worse."""
-    asked = {
-        'delivery.engine = "procrastinate"': newsletter.delivery.engine != "threads",
-    }
-    for key, is_asked in asked.items():
-        if is_asked:
-            raise GuardRefused(f"this version cannot do what {key} asks for", hint="Take that key out to send anyway.")
 
 
 def ready_to_send(
@@ -195,9 +186,16 @@ def send_issue(ready: ReadyToSend, tools: SendTools, *, confirmed: int, limit: i
 
 
 def plan_run(
-    ready: ReadyToSend, ledger: Ledger, provider: str, *, now: dt.datetime, expected: int | None = None
+    ready: ReadyToSend,
+    ledger: Ledger,
+    provider: str,
+    *,
+    now: dt.datetime,
+    expected: int | None = None,
+    shared: Sharing | None = None,
 ) -> Frozen:
-    """Freezes the audience: the run is planned, and nothing is sent yet. `expected` is how many it must have.
+    """Freezes the audience: the run is planned, and nothing is sent yet, unless it is `shared` with workers at once.
+    `expected` is how many it must have.
 
     Raises GuardRefused, with nothing changed, where it has others, the run exists, or the deadline is over.
     """
@@ -215,6 +213,9 @@ def plan_run(
         deadline=ready.deadline,
         expected=expected,
         window_of=ready.window_of,
+        program=shared.program if shared else __version__,
+        setup=shared.setup if shared else "",
+        shared=shared,
     )
     return ledger.plan(plan, now=now)
 
@@ -233,23 +234,8 @@ def send_planned(
     except NewsletterError:
         taken.close(now=tools.clock.now())
         raise
-    return_tokens = tools.provider.limits.return_tokens
-    addressing = addressing_of(prepared, links_of(prepared, tools.secrets), return_tokens=return_tokens)
-    observers = [BalanceTeller(lambda: taken.balance, tools.on_balance), *tools.observers]
-    zone = prepared.newsletter.schedule.timezone
     try:
-        result = send_run(
-            taken,
-            tools.provider,
-            recipients_of=addressing.all,
-            rendered=lambda variant: prepared.renderer.render(prepared.issue, variant),
-            letterhead=replace(letterhead_of(prepared), date=tools.clock.now().astimezone(zone)),
-            terms=terms_of(prepared.newsletter, deadline),
-            limiter=tools.limiter,
-            clock=tools.clock,
-            stop=tools.stop,
-            observer=Onlookers(observers),
-        )
+        result = send_taken(prepared, taken, deadline, tools)
     except RunLost:
         name = prepared.run
         raise TemporaryError(
@@ -257,6 +243,44 @@ def send_planned(
             hint=f"To look on: newsletter watch {name}",
         ) from None
     return report(tools.ledger, result.run)
+
+
+def send_taken(
+    prepared: Prepared,
+    taken: RunLedger,
+    deadline: dt.datetime,
+    tools: SendTools,
+    *,
+    concurrency: int | None = None,
+    tripped: Callable[[EndedCall], str] | None = None,
+    rendered: Callable[[Variant], RenderedIssue] | None = None,
+    begun_at: dt.datetime | None = None,
+    changed: threading.Event | None = None,
+) -> SendResult:
+    """Sends what a process has in hand, a run or a batch of one. `concurrency`, where the settings' is for more than
+    this; `tripped`, `rendered` and `changed` (see `send_run`), where others send of the same run; `begun_at` is the
+    Date of its mail, else now.
+
+    Raises what `send_run` raises.
+    """
+    return_tokens = tools.provider.limits.return_tokens
+    addressing = addressing_of(prepared, links_of(prepared, tools.secrets), return_tokens=return_tokens)
+    observers = [BalanceTeller(lambda: taken.balance, tools.on_balance), *tools.observers]
+    zone, terms = prepared.newsletter.schedule.timezone, terms_of(prepared.newsletter, deadline)
+    return send_run(
+        taken,
+        tools.provider,
+        recipients_of=addressing.all,
+        rendered=rendered or (lambda variant: prepared.renderer.render(prepared.issue, variant)),
+        letterhead=replace(letterhead_of(prepared), date=(begun_at or tools.clock.now()).astimezone(zone)),
+        terms=terms if concurrency is None else replace(terms, concurrency=concurrency),
+        limiter=tools.limiter,
+        clock=tools.clock,
+        stop=tools.stop,
+        observer=Onlookers(observers),
+        tripped=tripped,
+        changed=changed,
+    )
 
 
 def keep_links(prepared: Prepared, store: TrackingStore | None) -> None:

@@ -140,6 +140,8 @@ def _with_run(slot: Slot, seen: Situation, run: RunRecord, now: dt.datetime, ahe
         decision = Decision(Step.EXPIRE)
     elif run.state is RunState.PAUSED:
         decision = Decision(Step.WAIT, run.deadline)
+    elif run.with_workers:
+        decision = Decision(Step.WAIT, now + SOON)
     elif run.state is RunState.SENDING:
         decision = Decision(Step.GO_ON)
     else:

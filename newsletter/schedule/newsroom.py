@@ -105,3 +105,8 @@ class Newsroom(Protocol):
     def sync(self) -> None:
         """Syncs the subscriber files into the database, as at the start of the daemon."""
         ...
+
+    def prune(self, stop: Callable[[], bool]) -> Mapping[str, int]:
+        """Removes what `[retention]` keeps no longer; how many of what, where it was any. `stop` is asked between two
+        transactions whether to end."""
+        ...

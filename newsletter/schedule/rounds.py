@@ -21,6 +21,7 @@ from newsletter.schedule import announcing
 from newsletter.schedule.calendar import Calendar, Placed, Terms
 from newsletter.schedule.deciding import PREPARE_BEFORE, SOON, Decision, Step, decide, decide_left_over, is_final
 from newsletter.schedule.herald import Herald, Log
+from newsletter.schedule.housekeeping import Housekeeping
 from newsletter.schedule.model import Slot, SlotRecord, SlotState
 from newsletter.schedule.morning import Morning, Result, Tools
 from newsletter.schedule.newsroom import Newsroom
@@ -83,6 +84,7 @@ class Rounds:
         self._calendar = Calendar()
         self._leads: bool | None = None
         self._synced = False
+        self._housekeeping = Housekeeping(self.herald, clock, spawn, stop)
 
     @property
     def results(self) -> Sequence[Result]:
@@ -120,6 +122,7 @@ class Rounds:
                     looks.append(self._look_at_left_over(record))
         self._forget_settled()
         self._sync_once()
+        self._housekeeping.look(self._newsroom, busy=any(morning.busy for morning in self._mornings.values()))
         times = [look.again for look in looks if look.again is not None]
         return Looked(min(times, default=None), any(look.acted for look in looks))
 

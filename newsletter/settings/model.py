@@ -222,7 +222,12 @@ class Retention(Table):
     """How long records are kept."""
 
     events: kinds.PositiveDuration = key("180d", "Events: opens, clicks, deliveries, bounces.")
-    runs: kinds.PositiveDuration = key("730d", "Runs, and who got them.")
+    attempts: kinds.PositiveDuration = key(
+        "180d", "Of runs that are over, the calls to the provider, and its words on single recipients."
+    )
+    runs: kinds.PositiveDuration = key(
+        "730d", "Of runs that are over, who got them. Their sums stay, and that they went out."
+    )
 
 
 class Notifications(Table):

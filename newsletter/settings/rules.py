@@ -25,9 +25,22 @@ class Broken:
 
 def cross_key_faults(settings: Settings) -> Iterator[Broken]:
     """Every rule that the settings break."""
+    yield from _soft_bounces_are_there(settings)
     for name, newsletter in settings.newsletters.items():
         for rule in _NEWSLETTER_RULES:
             yield from rule(settings, ("newsletters", name), newsletter)
+
+
+def _soft_bounces_are_there(settings: Settings) -> Iterator[Broken]:
+    """Soft bounces are counted among the events that are kept."""
+    if settings.retention.events < settings.bounces.soft_within:
+        events = ("retention", "events")
+        yield Broken(
+            events,
+            "events are removed before soft bounces have been counted (`bounces.soft_within`)",
+            (events, ("bounces", "soft_within")),
+            "Keep them for as long at least.",
+        )
 
 
 def _time_or_cron(_: Settings, table: KeyPath, newsletter: Newsletter) -> Iterator[Broken]:

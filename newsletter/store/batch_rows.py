@@ -104,6 +104,10 @@ class BatchRow:
         """How many members are in `state`."""
         return number_in(self.states, state)
 
+    def counts(self) -> Counter[int]:
+        """How many members have each byte of state and marks."""
+        return Counter(self.states)
+
     @property
     def claimable(self) -> bool:
         """Whether anybody is left to be claimed, now or later."""
@@ -182,9 +186,12 @@ def read_batches(
     return map(_row, connection.execute(wanted).all())
 
 
-def due_batches(connection: sa.Connection, run_id: int, now: int, limit: int) -> list[BatchRow]:
-    """Those in which something may be claimed now, the longest due first."""
-    return list(map(_row, connection.execute(_DUE, {"of_run": run_id, "now": now, "most": limit}).all()))
+def due_batches(
+    connection: sa.Connection, run_id: int, now: int, limit: int, only: int | None = None
+) -> list[BatchRow]:
+    """Those in which something may be claimed now, the longest due first; `only`: the one of this number, if it is."""
+    wanted = _DUE if only is None else _DUE.where(batch.c.number == only)
+    return list(map(_row, connection.execute(wanted, {"of_run": run_id, "now": now, "most": limit}).all()))
 
 
 def walk_batches(connection: sa.Connection, run_id: int, *conditions: sa.ColumnElement[bool]) -> Iterator[BatchRow]:

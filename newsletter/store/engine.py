@@ -64,7 +64,7 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     else:
         engine = engine.execution_options(**{_READING: True})
     with failures(engine.url), engine.begin() as connection:
-        _let_idle(connection)  # whoever reads the answer may take their time
+        let_idle(connection)  # whoever reads the answer may take their time
         yield connection
 
 
@@ -97,7 +97,7 @@ def staging(connection: sa.Connection) -> Iterator[None]:
     connection.execution_options(**{_STAGING: True})
     try:
         with connection.begin():
-            _let_idle(connection)  # the rows may come from a slow pipe
+            let_idle(connection)  # the rows may come from a slow pipe
             yield
     finally:
         connection.execution_options(**{_STAGING: False})
@@ -130,7 +130,7 @@ def scrub(engine: sa.Engine) -> bool:
     return not busy
 
 
-def _let_idle(connection: sa.Connection) -> None:
+def let_idle(connection: sa.Connection) -> None:
     """This transaction holds up nobody, so it may be silent."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")

@@ -134,6 +134,8 @@ def _new_run(connection: sa.Connection, plan: RunPlan, uid: str, now: dt.datetim
         planned=0,
         created_at=seconds(now),
         deadline=seconds(plan.deadline),
+        program=plan.program,
+        setup=plan.setup,
     )
     try:
         return int(connection.scalars(row.returning(run.c.id)).one())

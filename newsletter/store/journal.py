@@ -80,15 +80,8 @@ class Journal:
             return
         data = b"".join(entry.line() for entry in entries)
         with self._errors():
-            new = False
+            file, new = self._locked()
             try:
-                file = os.open(self.path, os.O_RDWR | os.O_APPEND)
-            except FileNotFoundError:
-                new = True
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
                 size = _whole_lines(file)
                 try:
                     written = os.write(file, data)
@@ -104,6 +97,31 @@ class Journal:
                 os.close(file)
             if new:
                 _sync_folder(self.path.parent)
+
+    def _locked(self) -> tuple[int, bool]:
+        """The file, held alone until it is closed, and whether it was made just now."""
+        while True:
+            new = False
+            try:
+                file = os.open(self.path, os.O_RDWR | os.O_APPEND)
+            except FileNotFoundError:
+                new = True
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if self._is_there(file):
+                    return file, new
+            except BaseException:
+                os.close(file)
+                raise
+            os.close(file)  # it was made shorter while we waited: what has its name is another file
+
+    def _is_there(self, file: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file), self.path.stat())
+        except FileNotFoundError:
+            return False
 
     def entries(self, run: str) -> Iterator[Entry]:
         """The lines of the run of this name. Raises OutputError (file:line) where any line cannot be read.
@@ -121,7 +139,7 @@ class Journal:
                 for block in _blocks(file):
                     self._check(block, before)
                     for found in re.finditer(re.escape(needle), block):
-                        entry = _entry(block[found.start() : block.index(b"\n", found.start())])
+                        entry = parsed(block[found.start() : block.index(b"\n", found.start())])
                         if entry is None:
                             raise self._unreadable(before + block.count(b"\n", 0, found.start()) + 1)
                         yield entry
@@ -155,7 +173,7 @@ class Journal:
             ) from None
 
 
-def _entry(line: bytes) -> Entry | None:
+def parsed(line: bytes) -> Entry | None:
     """What the line says; None where it says nothing of ours."""
     try:
         said = json.loads(line)

@@ -10,11 +10,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from newsletter.audience.people import Frozen
-from newsletter.delivery.ledger import Balance, RunPlan, Settlement
+from newsletter.delivery.ledger import Balance, RunPlan, RunRecord, Settlement, Sharing
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import OVER, DeliveryState, Mark, RunState
 from newsletter.errors import GuardRefused, Place, TemporaryError
-from newsletter.store import approving, freezing, recovery, settling
+from newsletter.store import approving, freezing, recovery, settling, shared_batches, shared_runs
 from newsletter.store.batch_rows import Stale
 from newsletter.store.engine import reading, writing
 from newsletter.store.journal import Claimed, Entry, Event, Journal
@@ -29,18 +29,20 @@ from newsletter.store.run_rows import (
     find_run,
     name_of,
     read_run,
+    record,
     settle_run,
     share_run,
 )
 from newsletter.store.run_windows import windows_of
 from newsletter.store.senders import Sender, Senders
+from newsletter.store.shared_batches import SharedBatches
 from newsletter.store.tables import test_send
 from newsletter.store.withdrawing import withdraw
 
 _TRIES = 20
 
 
-class SqlLedger(LedgerViews):
+class SqlLedger(SharedBatches, LedgerViews):
     """`Ledger` on SQLite and PostgreSQL.
 
     `locks` is the folder of lock files of sending processes, `journal` the file that a restored database is compared
@@ -52,6 +54,7 @@ class SqlLedger(LedgerViews):
         # SQLite is on a local disk: whoever uses it sees the same lock files
         super().__init__(engine, Senders(locks, one_host=engine.dialect.name == "sqlite"))
         self._journal = Journal(journal)
+        self._tools = Tools(engine, self._senders, self._journal)
 
     def plan(self, plan: RunPlan, *, now: dt.datetime) -> Frozen:
         """See `Ledger`."""
@@ -60,6 +63,8 @@ class SqlLedger(LedgerViews):
             frozen, uid = freezing.freeze(connection, plan, now=now)
             if sent_before:
                 raise self._forgot(plan.name)
+            if plan.shared is not None:
+                shared_runs.begin(connection, read_run(connection, frozen.run_id, hold=True), plan.shared, now)
             self._journal.append([Entry(str(plan.name), uid, Event.PLANNED, now)])
         return frozen
 
@@ -101,15 +106,29 @@ class SqlLedger(LedgerViews):
                     started_at=row.started_at or seconds(now),
                     ended_at=None,
                     sender_id=sender.id,
+                    shared=0,
+                    allowance=None,
                 )
                 counts, windows = count_members(connection, run_id), windows_of(connection, run_id)
         except BaseException:
             if sender is not None:
                 sender.lock.release()
             raise
-        if dead is not None:
-            self._senders.clear(dead)
-        return SqlRunLedger(Tools(self._engine, self._senders, self._journal), row, sender, counts, windows, limit)
+        self._senders.clear(dead)
+        return SqlRunLedger(self._tools, row, sender, counts, windows, limit)
+
+    def share(self, run_id: int, sharing: Sharing, *, now: dt.datetime) -> RunRecord:
+        """See `Ledger`. Raises UsageError where there is no such run."""
+        forgotten = self._forgotten(run_id)
+        with writing(self._engine) as connection:
+            row = read_run(connection, run_id, hold=True)
+            self._refuse_over(row)
+            self._refuse_living(connection, row, now)
+            dead = self._recover(connection, row, now)
+            shared_batches.forget(connection, self._senders, row, forgotten, now)
+            row = shared_runs.begin(connection, row, sharing, now)
+        self._tell(row, dead, now)
+        return record(row, "")
 
     def pause(self, run_id: int, reason: str, *, now: dt.datetime) -> bool:  # noqa: ARG002 - the Protocol's; a pause has no time
         """See `Ledger`. GuardRefused also where only unknown outcomes are left."""
@@ -131,12 +150,13 @@ class SqlLedger(LedgerViews):
         with writing(self._engine) as connection:
             row = read_run(connection, run_id, hold=True)
             self._refuse_over(row)
-            dead = None
-            if not self._living(connection, row, now):
+            dead: list[int] = []
+            living = self._living(connection, row, now)
+            if not living:
                 dead = self._recover(connection, row, now)
                 row = change_run(connection, run_id, sender_id=None)
             row = settling.cancel_run(connection, row)
-            if row.sender_id is None:
+            if not living:
                 row = settle_run(connection, row, now)
             balance = balance_of(row.planned, count_members(connection, run_id))
         self._tell(row, dead, now)
@@ -150,15 +170,16 @@ class SqlLedger(LedgerViews):
             try:
                 with writing(self._engine) as connection:
                     row = read_run(connection, run_id, hold=True)
-                    dead = None
-                    if not self._living(connection, row, now):
+                    dead: list[int] = []
+                    living = self._living(connection, row, now)
+                    if not living:
                         dead = self._recover(connection, row, now)
                         # one that was cancelled is held from here on, where something is unknown
                         row = settle_run(connection, change_run(connection, run_id, sender_id=None), now)
                     elif settlement is Settlement.RESEND and row.state == RunState.CANCELLED:
                         raise GuardRefused(f"{name_of(row)} was cancelled", hint="Nothing more of it is sent.")
                     settled = settling.settle_unknown(connection, run_id, settlement, only, now)
-                    if row.sender_id is None:
+                    if not living:
                         row = settle_run(connection, row, now)
             except Stale:
                 continue
@@ -182,8 +203,7 @@ class SqlLedger(LedgerViews):
                 values["deadline"] = seconds(deadline)
                 self._journal.append([Entry(str(name_of(row)), row.uid, Event.REOPENED, now)])
             change_run(connection, run_id, **values)
-        if dead is not None:
-            self._senders.clear(dead)
+        self._senders.clear(dead)
         return opened
 
     def evidence(self, run_id: int, subscriber_id: int, mark: Mark, *, now: dt.datetime) -> bool:
@@ -231,17 +251,24 @@ class SqlLedger(LedgerViews):
                 return None
             # Where it may end the run, the run is held alone from the first; else many events come at once, and
             # exchanges between them. (One that shares it and then wants it alone would wait for others who do.)
-            alone = row.sender_id is None and row.state not in OVER
+            alone = not self._in_hands(connection, row) and row.state not in OVER
             row = read_run(connection, row.id, hold=True) if alone else share_run(connection, row.id)
             news, settled = settling.record_marks(connection, row.id, marks)
-            if settled and row.sender_id is None:
+            if settled and not self._in_hands(connection, row):
                 if not alone and row.state not in OVER:
                     raise Stale  # it was let go in between
                 if alone:
                     row = settle_run(connection, row, now)
         if settled:
-            self._tell(row, None, now)
+            self._tell(row, [], now)
         return news
+
+    def _in_hands(self, connection: sa.Connection, row: RunRow) -> bool:
+        """Whether a process has the run, or a batch of it; it may be dead. Of a shared run that is being sent a batch
+        may be in hands the next moment."""
+        return row.sender_id is not None or bool(
+            row.shared and (row.state == RunState.SENDING or shared_runs.hands(connection, row.id))
+        )
 
     def _forgotten(self, run_id: int) -> Mapping[int, Sequence[Claimed]]:
         """What the journal says was claimed, and the database does not know."""
@@ -263,20 +290,24 @@ class SqlLedger(LedgerViews):
         )
 
     def _living(self, connection: sa.Connection, row: RunRow, now: dt.datetime) -> str:
+        if row.shared:
+            return shared_runs.living_hands(connection, self._senders, row.id, now, hold=True)
         return self._senders.living(connection, row.sender_id, now, hold=True)
 
-    def _recover(self, connection: sa.Connection, row: RunRow, now: dt.datetime) -> int | None:
-        """What a dead process left; its number, where there was one."""
+    def _recover(self, connection: sa.Connection, row: RunRow, now: dt.datetime) -> list[int]:
+        """What dead processes left; their numbers."""
+        if row.shared:
+            return shared_runs.recover_hands(connection, self._senders, row, now)
         if row.sender_id is None:
-            return None
-        recovery.recover(connection, row, self._senders.name(connection, row.sender_id), now)
-        self._senders.end(connection, row.sender_id, now)
-        return int(row.sender_id)
+            return []
+        number = int(row.sender_id)
+        recovery.recover(connection, row, number, self._senders.name(connection, number), now)
+        self._senders.end(connection, number, now)
+        return [number]
 
-    def _tell(self, row: RunRow, dead: int | None, now: dt.datetime) -> None:
-        """After a transaction that may have ended a run, or buried a process."""
-        if dead is not None:
-            self._senders.clear(dead)
+    def _tell(self, row: RunRow, dead: Sequence[int], now: dt.datetime) -> None:
+        """After a transaction that may have ended a run, or buried processes."""
+        self._senders.clear(dead)
         if row.ended_at == seconds(now):
             self._journal.append([Entry(str(name_of(row)), row.uid, Event.ENDED, now)])
 

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from newsletter.delivery.ledger import Balance, Delivery, RunRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import OVER, DeliveryState
-from newsletter.store import approving, deliveries
+from newsletter.store import approving, deliveries, shared_runs
 from newsletter.store.engine import reading
 from newsletter.store.person_rows import moment
-from newsletter.store.run_rows import balance_of, count_members, read_run, record
+from newsletter.store.run_rows import RunRow, balance_of, count_members, read_run, record
 from newsletter.store.senders import Senders
 from newsletter.store.tables import run, run_exclusion, test_send
 
@@ -46,7 +46,7 @@ class LedgerViews:
 
     def unfinished(self) -> Sequence[RunRecord]:
         """See `Ledger`; with those that were cancelled while calls were under way, until these are settled."""
-        open_yet = sa.or_(run.c.state.not_in(sorted(OVER)), run.c.sender_id.is_not(None))
+        open_yet = sa.or_(run.c.state.not_in(sorted(OVER)), run.c.sender_id.is_not(None), shared_runs.UNSETTLED)
         return self._records(sa.select(run).where(open_yet).order_by(run.c.id.desc()))
 
     def balance(self, run_id: int) -> Balance:
@@ -100,4 +100,9 @@ class LedgerViews:
         with reading(self._engine) as connection:
             now = dt.datetime.now(dt.UTC)
             rows = connection.execute(wanted).all()
-            return [record(row, self._senders.living(connection, row.sender_id, now)) for row in rows]
+            return [record(row, self._who(connection, row, now)) for row in rows]
+
+    def _who(self, connection: sa.Connection, row: RunRow, now: dt.datetime) -> str:
+        if row.shared:
+            return shared_runs.living_hands(connection, self._senders, row.id, now)
+        return self._senders.living(connection, row.sender_id, now)

@@ -27,15 +27,19 @@ _S = DeliveryState
 _RESTORED = "it was claimed before the database was restored from a backup"
 
 
-def recover(connection: sa.Connection, row: RunRow, who: str, now: dt.datetime) -> None:
-    """The run's sender is dead: calls that were under way become unknown, and everything may be claimed again."""
+def recover(
+    connection: sa.Connection, row: RunRow, sender_id: int, who: str, now: dt.datetime, number: int | None = None
+) -> None:
+    """This sender is dead: calls that were under way become unknown, and what it had may be claimed again; `number`:
+    that batch alone."""
     words = f"the process that made the call ({who}) ended before the answer was written down"
-    for one in read_batches(connection, row.id, batch.c.sender_id == row.sender_id):
+    which = [batch.c.sender_id == sender_id] if number is None else [batch.c.number == number]
+    for one in read_batches(connection, row.id, *which):
         lost = one.places(_S.IN_FLIGHT)
         for place in lost:
             one.change(place, Change.LOSE)
         _put_down(connection, row, one, lost, words, now)
-    close_attempts_of(connection, row.id, row.sender_id, now)
+    close_attempts_of(connection, row.id, sender_id, now)
 
 
 def let_go_of(

@@ -17,6 +17,7 @@ from newsletter.delivery.ledger import Balance, Claim, Exchange, Halt, Report, R
 from newsletter.delivery.model import Accepted
 from newsletter.delivery.states import RunState
 from newsletter.errors import TemporaryError
+from newsletter.store import shared_runs
 from newsletter.store.attempts import add_reference, give_reason
 from newsletter.store.batch_rows import Stale, read_batch
 from newsletter.store.claiming import Claiming
@@ -104,7 +105,7 @@ class SqlRunLedger:
     def keep(self, *, now: dt.datetime) -> None:
         """See `RunLedger`."""
         with writing(self._tools.engine) as connection:
-            kept = self._tools.senders.renew(connection, self._sender, self._record.id, now)
+            kept = self._renew(connection, now)
         if not kept:
             raise RunLost
 
@@ -142,10 +143,10 @@ class SqlRunLedger:
     def _exchange(self, reports: Sequence[Report], wishes: Sequence[Wish], now: dt.datetime) -> Exchange:
         hands, run_id = self._hands, self._record.id
         # where it may pause the run, it holds it alone from the first: see `SqlLedger.evidence`
-        alone = self._allowance == 0 and bool(wishes)
+        alone = self._may_pause and bool(wishes)
         with writing(self._tools.engine) as connection:
             row = read_run(connection, run_id, hold=True) if alone else share_run(connection, run_id)
-            lost = row.sender_id != self._sender.id
+            lost = self._is_lost(connection, row)
             if not lost:
                 turn, answer, allowance = self._turn(connection, row, reports, wishes, now)
                 # from here on it may be kept, or not
@@ -180,7 +181,8 @@ class SqlRunLedger:
         words = [self._report(turn, report, row) for report in reports]
         claims: list[Claim | None] = [None] * len(wishes)
         halt = self._halt(row, now)
-        claiming = Claiming(turn, self._standing, self._call_id, self._allowance, wishes)
+        allowance = self._allowance_of(row)
+        claiming = Claiming(turn, self._standing, self._call_id, allowance, wishes)
         if halt is None:
             for number, wish in enumerate(wishes):
                 if claiming.allowance is None or claiming.allowance > 0:
@@ -193,13 +195,13 @@ class SqlRunLedger:
             next_due = self._next_due(turn)
             if next_due is None and not turn.in_flight():
                 halt = Halt.DONE
-            elif self._allowance == 0 and (next_due is not None or self._someone_left(turn)):
-                pause_run(connection, row, f"the limit of {self._limit:,} is reached")
+            elif allowance == 0 and (next_due is not None or self._someone_left(turn)):
+                pause_run(connection, row, self._limit_reached)
                 halt = Halt.PAUSED
             elif next_due is not None and next_due <= now and claiming.others_at:
                 next_due = max(now, min(claiming.others_at))
         if self._sender.needs_renewal():
-            self._tools.senders.renew(connection, self._sender, row.id, now)
+            self._renew(connection, now)
         return turn, Exchange(tuple(claims), halt, None if halt else next_due), claiming.allowance
 
     def _report(self, turn: Turn, report: Report, row: RunRow) -> Callable[[], None]:
@@ -244,7 +246,38 @@ class SqlRunLedger:
                 there.save(connection)
                 self._words(connection, report, applied, whole=False, now=now)
             if row.sender_id is None:
-                settle_run(connection, row, now)
+                self._settle(connection, row, now)
+
+    # what differs where a process has one batch of the run
+
+    @property
+    def _may_pause(self) -> bool:
+        """Whether the next exchange may have to pause the run."""
+        return self._allowance == 0
+
+    @property
+    def _limit_reached(self) -> str:
+        return f"the limit of {self._limit:,} is reached"
+
+    def _is_lost(self, connection: sa.Connection, row: RunRow) -> bool:  # noqa: ARG002 - the run says it
+        """Whether another process has, or had, what this one was given; it stays so until the transaction ends."""
+        return bool(row.sender_id != self._sender.id)
+
+    def _allowance_of(self, row: RunRow) -> int | None:  # noqa: ARG002 - it is this process's
+        """How many may be claimed yet; None: all."""
+        return self._allowance
+
+    def _renew(self, connection: sa.Connection, now: dt.datetime) -> bool:
+        return self._tools.senders.renew(connection, self._sender, self._record.id, now)
+
+    def _settle(self, connection: sa.Connection, row: RunRow, now: dt.datetime) -> None:
+        """The run, which is held and which no process has, may be at its end."""
+        if row.shared:
+            shared_runs.end(connection, row, now)
+        else:
+            settle_run(connection, row, now)
+
+    # as everywhere
 
     def _halt(self, row: RunRow, now: dt.datetime) -> Halt | None:
         if row.state == RunState.CANCELLED:
@@ -254,7 +287,9 @@ class SqlRunLedger:
         return Halt.DEADLINE if seconds(now) >= row.deadline else None
 
     def _next_due(self, turn: Turn) -> dt.datetime | None:
-        due = turn.connection.scalar(_FIRST_DUE, {"of_run": self._record.id})
+        only = self._hands.only
+        wanted = _FIRST_DUE if only is None else _FIRST_DUE.where(batch.c.number == only)
+        due = turn.connection.scalar(wanted, {"of_run": self._record.id})
         times = [moment(due)] if due is not None else []
         in_hand = turn.waiting_until()
         return min([*times, *([in_hand] if in_hand else [])], default=None)

@@ -16,8 +16,10 @@ from newsletter.delivery.names import RunName
 from newsletter.delivery.states import CLAIMABLE, OVER, RunState, settled_state
 from newsletter.errors import UsageError
 from newsletter.store.person_rows import moment, seconds
+from newsletter.store.run_signals import tell_change
+from newsletter.store.shared_pace import forget_tally
 from newsletter.store.state_bytes import count_bytes, marks_of, states_of
-from newsletter.store.tables import batch, run
+from newsletter.store.tables import batch, run, run_count
 
 RunRow = sa.Row[Any]
 
@@ -77,6 +79,10 @@ def record(row: RunRow, sender: str) -> RunRecord:
         ended_at=None if row.ended_at is None else moment(row.ended_at),
         reason=row.reason,
         sender=sender,
+        shared=bool(row.shared),
+        uid=row.uid,
+        program=row.program,
+        setup=row.setup,
     )
 
 
@@ -99,22 +105,36 @@ def find_run(connection: sa.Connection, name: RunName) -> RunRow | None:
     return connection.execute(_NAMED, which).one_or_none()
 
 
+def find_uid(connection: sa.Connection, uid: str) -> RunRow | None:
+    """The run of this uid."""
+    return connection.execute(sa.select(run).where(run.c.uid == uid)).one_or_none()
+
+
 def share_run(connection: sa.Connection, run_id: int) -> RunRow:
     """The run, whose state and sender stay as they are until this transaction ends; others may share it."""
     return connection.execute(_SHARED, {"of_run": run_id}).one()
 
 
 def change_run(connection: sa.Connection, run_id: int, **values: object) -> RunRow:
-    """Writes these columns, and returns the run as it is then."""
+    """Writes these columns, and returns the run as it is then. Whoever sends it hears that its state changed."""
     connection.execute(sa.update(run).where(run.c.id == run_id).values(**values))
+    if "state" in values:
+        tell_change(connection, run_id)
+        if values["state"] == RunState.SENDING:
+            forget_tally(connection, run_id)
     return connection.execute(_ONE, {"of_run": run_id}).one()
 
 
-def count_members(connection: sa.Connection, run_id: int) -> Counter[int]:
-    """How many members have each byte of state and marks."""
+def count_members(connection: sa.Connection, run_id: int, number: int | None = None) -> Counter[int]:
+    """How many members have each byte of state and marks, those included whose batches were pruned; `number`: those of
+    this batch."""
     counts: Counter[int] = Counter()
-    for states, size in connection.execute(_STATES, {"of_run": run_id}):
+    wanted = _STATES if number is None else _STATES.where(batch.c.number == number)
+    for states, size in connection.execute(wanted, {"of_run": run_id}):
         counts.update(count_bytes(states, size))
+    if number is None:
+        for byte, forgotten in connection.execute(_FORGOTTEN, {"of_run": run_id}):
+            counts[byte] += forgotten
     return counts
 
 
@@ -154,4 +174,5 @@ _NAMED = sa.select(run).where(
 )
 _HELD = _ONE.with_for_update()
 _SHARED = _ONE.with_for_update(read=True)
+_FORGOTTEN = sa.select(run_count.c.byte, run_count.c.count).where(run_count.c.run_id == sa.bindparam("of_run"))
 _STATES = sa.select(batch.c.states, batch.c.size).where(batch.c.run_id == sa.bindparam("of_run"))

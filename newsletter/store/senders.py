@@ -12,6 +12,7 @@ import fcntl
 import os
 import socket
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from newsletter.store.person_rows import seconds
 from newsletter.store.tables import run, sender
 
 #: How long a lease holds, in seconds, from the moment it is written.
-LEASE = 30
+LEASE = 25
 #: So much before its end no more calls are made: clocks differ, and a call takes its time to begin.
 MARGIN = 10
 #: A lease this old is renewed with the next exchange.
@@ -149,13 +150,14 @@ class Senders:
                     hint="Look at the owner and mode of the folder.",
                 ) from None
 
-    def renew(self, connection: sa.Connection, one: Sender, run_id: int, now: dt.datetime) -> bool:
-        """Writes the lease again; False, and nothing written, where the run is in other hands."""
+    def renew(self, connection: sa.Connection, one: Sender, run_id: int | None, now: dt.datetime) -> bool:
+        """Writes the lease again; False, and nothing written, where the run is in other hands; None: of no run as a
+        whole, and then where somebody took this sender for dead."""
         began = boot_time()
-        ours = sa.exists().where(run.c.id == run_id, run.c.sender_id == one.id)
+        ours = [] if run_id is None else [sa.exists().where(run.c.id == run_id, run.c.sender_id == one.id)]
         written = connection.execute(
             sa.update(sender)
-            .where(sender.c.id == one.id, sender.c.ended_at.is_(None), ours)
+            .where(sender.c.id == one.id, sender.c.ended_at.is_(None), *ours)
             .values(lease_until=seconds(now) + LEASE)
         )
         if written.rowcount:
@@ -168,30 +170,44 @@ class Senders:
             sa.update(sender).where(sender.c.id == number, sender.c.ended_at.is_(None)).values(ended_at=seconds(now))
         )
 
-    def clear(self, number: int) -> None:
-        """Takes a dead sender's lock file away."""
-        self._path(number).unlink(missing_ok=True)
+    def clear(self, numbers: Iterable[int]) -> None:
+        """Takes the lock files of dead senders away."""
+        for number in numbers:
+            self._path(number).unlink(missing_ok=True)
 
-    def living(self, connection: sa.Connection, number: int | None, now: dt.datetime, *, hold: bool = False) -> str:
+    def living(
+        self,
+        connection: sa.Connection,
+        number: int | None,
+        now: dt.datetime,
+        *,
+        hold: bool = False,
+        by_lease: bool = False,
+    ) -> str:
         """Who the sender of this number is, if it lives: `host pid 123`; else ''. `hold`: nobody renews its lease
-        until this transaction ends."""
+        until this transaction ends. `by_lease`: one that stands still for longer than its lease is dead, too."""
         if number is None:
             return ""
         wanted = sa.select(sender).where(sender.c.id == number)
         row = connection.execute(wanted.with_for_update() if hold else wanted).one_or_none()
-        return f"{_name(row.host)} pid {row.pid}" if row is not None and self._lives(row, now) else ""
+        return f"{_name(row.host)} pid {row.pid}" if row is not None and self._lives(row, now, by_lease) else ""
+
+    def lease_until(self, connection: sa.Connection, number: int) -> int:
+        """Until when this sender counts as alive, whatever becomes of it. Seconds since 1970."""
+        return int(connection.scalar(sa.select(sender.c.lease_until).where(sender.c.id == number)) or 0)
 
     def name(self, connection: sa.Connection, number: int) -> str:
         """Who the sender of this number is or was."""
         row = connection.execute(sa.select(sender).where(sender.c.id == number)).one_or_none()
         return f"{_name(row.host)} pid {row.pid}" if row is not None else "another process"
 
-    def _lives(self, row: sa.Row[Any], now: dt.datetime) -> bool:
+    def _lives(self, row: sa.Row[Any], now: dt.datetime, by_lease: bool) -> bool:
         if row.ended_at is not None:
             return False
         if self._one_host or row.host == self._host:
             held = is_held(self._path(row.id))
-            if held is not None:
+            # who is stopped holds its lock; but past its lease it makes no call, so what it has may go to another
+            if held is not None and not (held and by_lease and not self._one_host):
                 return held
         return seconds(now) <= int(row.lease_until)
 

@@ -160,6 +160,13 @@ run = sa.Table(
     sa.Column("ended_at", Moment, nullable=True),
     # the process that has it in hand
     sa.Column("sender_id", Id, sa.ForeignKey("sender.id"), nullable=True),
+    # 1: workers send it, and each batch is in the hands of one of them; then no process has the run
+    sa.Column("shared", sa.Integer, nullable=False, server_default="0"),
+    # of a run that workers send: how many may be claimed yet; NULL: all
+    sa.Column("allowance", sa.Integer, nullable=True),
+    # by what it was planned, which a worker compares with itself: the program's version, a hash of its settings
+    sa.Column("program", sa.Text, nullable=False, server_default=""),
+    sa.Column("setup", sa.Text, nullable=False, server_default=""),
     # the guard against sending twice
     sa.UniqueConstraint("newsletter", "issue_date", "edition"),
     # no number is given twice, also not after a run was withdrawn: who still has the old one must not send the new one
@@ -173,6 +180,40 @@ run_exclusion = sa.Table(
     # Exclusion
     sa.Column("reason", sa.Text, primary_key=True),
     sa.Column("count", sa.Integer, nullable=False),
+)
+
+run_count = sa.Table(
+    "run_count",
+    metadata,
+    # what became of those members whose batches were taken away because their time was over: how many have each byte
+    sa.Column("run_id", Id, sa.ForeignKey("run.id"), primary_key=True),
+    # of state and marks, see batch.states
+    sa.Column("byte", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("count", sa.Integer, nullable=False),
+)
+
+run_tally = sa.Table(
+    "run_tally",
+    metadata,
+    # what the calls of all workers of a run came to since it was taken up; see newsletter.delivery.breakers
+    sa.Column("run_id", Id, sa.ForeignKey("run.id"), primary_key=True),
+    sa.Column("unknown_in_a_row", sa.Integer, nullable=False),
+    sa.Column("refused", sa.Integer, nullable=False),
+    sa.Column("decided", sa.Integer, nullable=False),
+)
+
+pace = sa.Table(
+    "pace",
+    metadata,
+    # how fast all workers together may use a provider's account; moments are seconds by the database's clock
+    sa.Column("account", sa.Text, primary_key=True),
+    # a recipient domain, '' for all together
+    sa.Column("domain", sa.Text, primary_key=True),
+    # how many messages may go at the moment `at`; less than 0: so many are promised already
+    sa.Column("tokens", sa.Double, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    # no call before then; 0: never held
+    sa.Column("held_until", sa.Double, nullable=False),
 )
 
 batch = sa.Table(

@@ -34,7 +34,8 @@ class Hands:
     """What the process has of its run: batches, what it knows of those it put down again, and the sum of all states.
 
     `handed` are the claims that were given out and not reported: (batch, attempt) → subscribers. `lost_track`: the
-    last transaction may have been kept or not. `outdated`: somebody else changed a batch that is in hand.
+    last transaction may have been kept or not. `outdated`: somebody else changed a batch that is in hand. `only`: the
+    batch that is all of the run that it may have; `counts` are that batch's then.
     """
 
     run_id: int
@@ -46,6 +47,7 @@ class Hands:
     handed: dict[tuple[int, int], set[int]] = field(default_factory=dict)
     lost_track: bool = False
     outdated: bool = False
+    only: int | None = None
 
 
 class Turn:
@@ -101,7 +103,7 @@ class Turn:
         """Batches that are due and in nobody's hands, taken up one after the other."""
         # of those that are read some may be in hand since, and not yet written
         limit = most + len(self._changed)
-        for row in due_batches(self.connection, self._hands.run_id, seconds(self.now), limit):
+        for row in due_batches(self.connection, self._hands.run_id, seconds(self.now), limit, self._hands.only):
             if self.look(row.number) is None and row.number not in self._let_go:
                 yield self._take_row(row)
 
@@ -112,7 +114,7 @@ class Turn:
         for _, one in sorted(self._changed.items()):
             one.row.save(self.connection)
         if self._afresh:
-            self._counts = count_members(self.connection, self._hands.run_id)
+            self._counts = count_members(self.connection, self._hands.run_id, self._hands.only)
         close_attempts(self.connection, self._hands.run_id, sorted(self._close), self.now)
         begin_attempts(self.connection, self._hands.run_id, self._hands.sender_id, self.attempts, self.now)
 

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 from newsletter.errors import GuardRefused, OutputError, Place
 from newsletter.store.advisory_locks import AdvisoryLock, hold
 from newsletter.store.backup import backup
-from newsletter.store.engine import reading, sqlite_path
+from newsletter.store.engine import let_idle, reading, sqlite_path
 from newsletter.store.failures import failures, shown_url
 
 #: The last step; a test compares it with the files. Known here so that a look at it loads nothing of Alembic.
-HEAD = "0004"
+HEAD = "0006"
 _STEPS = "newsletter.store:migrations"
 _VERSION_TABLE = "alembic_version"
 
@@ -104,6 +104,30 @@ def upgrade(engine: sa.Engine) -> Upgraded:
         if engine.dialect.name == "sqlite":
             _check_references(connection, Place(shown_url(engine.url)))
     return Upgraded(before.current, HEAD, copy)
+
+
+@contextmanager
+def new_tables(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction in which the tables are made, in a database that has none or has them all already; the block fills
+    them. Where it raises, nothing of it is kept, the tables included.
+
+    Raises GuardRefused where the database is at another step or is another program's.
+    """
+    with _alone(engine) as connection:
+        let_idle(connection)  # what fills them may have to be waited for
+        before, where = _state(connection), Place(shown_url(engine.url))
+        _refuse_foreign(before, where)
+        if not before.empty and not before.is_current:
+            raise GuardRefused(
+                f"the database is at step {before.current}, and this program needs step {HEAD}",
+                place=where,
+                hint="Name an empty database.",
+            )
+        if not before.is_current:
+            _take_steps(connection)
+        yield connection
+        if engine.dialect.name == "sqlite":
+            _check_references(connection, where)
 
 
 def _state(connection: sa.Connection) -> DatabaseState:

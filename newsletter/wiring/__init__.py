@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from newsletter.wiring.databases import backup_database, upgrade_database
+from newsletter.wiring.databases import backup_database, copy_database, upgrade_database
 from newsletter.wiring.issues import (
     branching_values,
     dry_run_issue,
@@ -21,17 +21,22 @@ from newsletter.wiring.parts import (
     template_roots,
     tracking_store,
 )
+from newsletter.wiring.pruning import give_room_back, prunable, prune_database
 
 __all__ = [
     "audience_store",
     "backup_database",
     "branching_values",
+    "copy_database",
     "database",
     "dry_run_issue",
     "dry_run_provider",
+    "give_room_back",
     "ledger",
     "one_mail",
     "prepared",
+    "prunable",
+    "prune_database",
     "request",
     "settings",
     "signing_keys",

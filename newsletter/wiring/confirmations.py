@@ -13,7 +13,8 @@ from newsletter.pipeline.confirmation_mail import ConfirmationMails
 from newsletter.pipeline.send_confirmations import ConfirmationSender
 from newsletter.settings.loaded import Loaded
 from newsletter.settings.provider_model import DiskProvider
-from newsletter.wiring.mail_providers import limiter, mail_provider
+from newsletter.wiring.mail_providers import mail_provider
+from newsletter.wiring.pacing import pacing
 from newsletter.wiring.parts import database, template_roots
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def confirmation_sender(loaded: Loaded, signups: SignUpStore, keys: Sequence[str
         signups,
         ConfirmationMails(loaded, template_roots(loaded), keys),
         provider_of=partial(confirmation_provider, loaded),
-        limiter_of=partial(limiter, loaded),
+        limiter_of=partial(pacing, loaded),
     )
 
 

@@ -59,10 +59,14 @@ def mail_provider(loaded: Loaded, name: str) -> MailProvider:
 
 def limiter(loaded: Loaded, name: str) -> Limiter:
     """What paces the calls to a provider account: one for all that send through it in this process."""
+    return _limiter(str(loaded.folder), name, *rates(loaded, name))
+
+
+def rates(loaded: Loaded, name: str) -> tuple[float | None, tuple[tuple[str, float], ...]]:
+    """Messages a second to the account (None: no limit), and to each recipient domain that has a limit."""
     settings = loaded.settings.providers[name]
     rate = settings.rate.per_second if settings.rate else None
-    domains = tuple((domain, one.per_second) for domain, one in settings.per_domain.items())
-    return _limiter(str(loaded.folder), name, rate, domains)
+    return rate, tuple((domain, one.per_second) for domain, one in settings.per_domain.items())
 
 
 @cache

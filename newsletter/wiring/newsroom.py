@@ -6,7 +6,7 @@ import datetime as dt
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
@@ -39,9 +39,12 @@ from newsletter.schedule.newsroom import Newsroom, PreparedSlot
 from newsletter.settings.loaded import Loaded
 from newsletter.settings.model import Schedule
 from newsletter.settings.pick import pick_newsletter
+from newsletter.wiring.cluster import refuse_unfit
 from newsletter.wiring.issues import branching_values, synced_audience
-from newsletter.wiring.mail_providers import limiter, mail_provider
+from newsletter.wiring.mail_providers import mail_provider
+from newsletter.wiring.pacing import pacing
 from newsletter.wiring.parts import audience_store, ledger, signing_keys, template_roots
+from newsletter.wiring.pruning import prune_database
 from newsletter.wiring.sending import LiveSend, Say, Watchers, now_there
 
 #: Seconds for which an issue file must not have changed before it is sent: somebody may be saving it.
@@ -127,7 +130,7 @@ class _SettingsNewsroom:
         last_test = refuse_issue(ready, self.runs, now_there(request))
         live = self._live(request, ready)
         try:
-            rate = limiter(self.loaded, live.provider.name).rate
+            rate = pacing(self.loaded, live.provider.name).rate
             with synced_audience(request, ready.issue, self.say, self.people) as audience:
                 to_send = ready_to_send(ready, audience, last_test, rate, now_there(request), slot.deadline)
             _refuse_changed(request, fingerprint)
@@ -168,6 +171,11 @@ class _SettingsNewsroom:
         """See `Newsroom`."""
         sync_subscribers(self.people, self.loaded, now=dt.datetime.now(dt.UTC), write_rejects=False)
 
+    def prune(self, stop: Callable[[], bool]) -> Mapping[str, int]:
+        """See `Newsroom`."""
+        removed = asdict(prune_database(self.loaded, now=dt.datetime.now(dt.UTC), stop=stop))
+        return {what: number for what, number in removed.items() if number}
+
     def _there(self, name: RunName) -> RunRecord:
         run = self.run(name)
         if run is None:
@@ -182,6 +190,7 @@ class _SettingsNewsroom:
         return prepare(request, template_roots(self.loaded), branching_values(request, self.people))
 
     def _live(self, request: IssueRequest, ready: Prepared) -> LiveSend:
+        refuse_unfit(self.loaded, request.name)
         keys, provider = signing_keys(self.loaded), mail_provider(self.loaded, request.newsletter.delivery.provider)
         return LiveSend(request, ready, self.runs, provider, keys)
 

@@ -55,13 +55,18 @@ def audience_store(loaded: Loaded, say: Callable[[str], None] = lambda _: None) 
 
 def leadership(loaded: Loaded) -> Leadership:
     """Who of several daemons on the database acts. Its lock stands with those of senders."""
-    from newsletter.store.engine import sqlite_path  # see database
-    from newsletter.store.leadership import leadership as leadership_on
+    from newsletter.store.leadership import leadership as leadership_on  # see database
 
     engine = database(loaded)
+    return leadership_on(engine, locks=beside_database(loaded, engine) / "locks")
+
+
+def beside_database(loaded: Loaded, engine: Engine) -> Path:
+    """The folder of the lock files' folder and of the journal."""
+    from newsletter.store.engine import sqlite_path  # see database
+
     file = sqlite_path(engine)
-    beside = file.parent if file is not None else loaded.resolve("var")
-    return leadership_on(engine, locks=beside / "locks")
+    return file.parent if file is not None else loaded.resolve("var")
 
 
 def signing_keys(loaded: Loaded) -> Sequence[str]:
@@ -84,11 +89,9 @@ def ledger(loaded: Loaded, say: Callable[[str], None] = lambda _: None) -> Ledge
 
 def ledger_on(loaded: Loaded, engine: Engine) -> Ledger:
     """Runs and deliveries on a database that is open already; see `ledger`."""
-    from newsletter.store.engine import sqlite_path  # see database
-    from newsletter.store.ledger import SqlLedger
+    from newsletter.store.ledger import SqlLedger  # see database
 
-    file = sqlite_path(engine)
-    beside = file.parent if file is not None else loaded.resolve("var")
+    beside = beside_database(loaded, engine)
     return SqlLedger(engine, locks=beside / "locks", journal=beside / "journal.ndjson")
 
 

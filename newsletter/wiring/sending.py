@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from newsletter.audience.store import AudienceStore
+from newsletter.delivery.clock import SystemClock
 from newsletter.delivery.guards import LastTest, refuse_count
 from newsletter.delivery.ledger import Ledger, RunRecord
 from newsletter.delivery.observing import Observer
@@ -16,15 +17,18 @@ from newsletter.delivery.provider import MailProvider
 from newsletter.logs import RunLog
 from newsletter.metrics import Metrics, RunMetrics
 from newsletter.pipeline.approve_issue import approve_issue
-from newsletter.pipeline.onlookers import OnBalance
+from newsletter.pipeline.onlookers import OnBalance, Onlookers
 from newsletter.pipeline.prepare import Prepared, prepare
 from newsletter.pipeline.request import IssueRequest
 from newsletter.pipeline.resume_run import resume_run, run_to_resume
 from newsletter.pipeline.run_report import RunReport, run_called
 from newsletter.pipeline.send_issue import ReadyToSend, SendTools, plan_run, ready_to_send, refuse_issue, send_issue
 from newsletter.pipeline.send_test import SentTest, addresses_typed, send_test
+from newsletter.pipeline.share_run import look_on, share_issue, share_planned
+from newsletter.wiring.cluster import refuse_unfit
 from newsletter.wiring.issues import branching_values, synced_audience
-from newsletter.wiring.mail_providers import limiter, mail_provider
+from newsletter.wiring.mail_providers import mail_provider
+from newsletter.wiring.pacing import pacing
 from newsletter.wiring.parts import audience_store, ledger, signing_keys, template_roots, tracking_store
 from newsletter.wiring.publishing import Publisher
 
@@ -57,11 +61,23 @@ class LiveSend:
     def ready(self, say: Say) -> ReadyToSend:
         """The audience after the subscriber files were synced, past every guard but the count. Raises GuardRefused."""
         with synced_audience(self.request, self.prepared.issue, say, self.people) as audience:
-            rate = limiter(self.request.loaded, self.provider.name).rate
+            rate = pacing(self.request.loaded, self.provider.name).rate
             return ready_to_send(self.prepared, audience, self.last_test, rate, now_there(self.request))
 
+    @property
+    def by_workers(self) -> bool:
+        """Whether workers are to send it, and this process looks on."""
+        return self.prepared.newsletter.delivery.engine == "procrastinate"
+
     def send(self, ready: ReadyToSend, watchers: Watchers, *, confirmed: int, limit: int | None) -> RunReport:
-        """Plans the run and sends it."""
+        """Plans the run and sends it, or hands it to workers and looks on."""
+        if self.by_workers:
+            name = self.provider.name
+            return self._looked_on(
+                watchers,
+                lambda: share_issue(ready, self.ledger, name, self.keys, confirmed=confirmed, limit=limit),
+                limit,
+            )
         return self._observed(watchers, lambda tools: send_issue(ready, tools, confirmed=confirmed, limit=limit))
 
     def plan(self, ready: ReadyToSend, *, confirmed: int) -> RunRecord:
@@ -72,7 +88,11 @@ class LiveSend:
         return run_called(self.ledger, self.prepared.run)
 
     def resume(self, run: RunRecord, watchers: Watchers, *, limit: int | None) -> RunReport:
-        """Sends what is left of the issue's run."""
+        """Sends what is left of the issue's run, or hands it to workers and looks on."""
+        if self.by_workers:
+            return self._looked_on(
+                watchers, lambda: share_planned(self.prepared, run, self.ledger, self.keys, limit=limit), limit
+            )
         return self._observed(watchers, lambda tools: resume_run(self.prepared, run, tools, limit=limit))
 
     def refuse_other_count(self, run: RunRecord, confirmed: int) -> None:
@@ -84,6 +104,26 @@ class LiveSend:
         """Lets go of the provider's connections."""
         self.provider.close()
 
+    def _looked_on(self, watchers: Watchers, hand_over: Callable[[], RunRecord], limit: int | None) -> RunReport:
+        log = RunLog(self.prepared.run, self.provider.name)
+        try:
+            log.shared(hand_over())
+            done = look_on(
+                self.prepared.run,
+                self.ledger,
+                watchers.stop,
+                clock=SystemClock(),
+                on_balance=watchers.on_balance,
+                observer=Onlookers([log, *watchers.observers]),
+                limited=limit is not None,
+            )
+        except BaseException as error:
+            log.failed(error)
+            raise
+        log.over(done.run, done.balance)
+        watchers.metrics.run_over(done.run, done.balance)
+        return done
+
     def _observed(self, watchers: Watchers, send: Callable[[SendTools], RunReport]) -> RunReport:
         loaded, provider = self.request.loaded, self.provider.name
         log = RunLog(self.prepared.run, provider)
@@ -92,7 +132,7 @@ class LiveSend:
         tools = SendTools(
             self.ledger,
             self.provider,
-            limiter(loaded, provider),
+            pacing(loaded, provider),
             self.keys,
             stop=watchers.stop,
             observers=[log, counters, *watchers.observers],
@@ -120,6 +160,7 @@ def live_send(
     `runs` and `people` are the database, where it is open already. Raises GuardRefused, ChecksFailed, and what
     `mail_provider` raises.
     """
+    refuse_unfit(request.loaded, request.name)
     loaded, runs = request.loaded, runs or ledger(request.loaded, say)
     ready = prepare(request, template_roots(loaded), branching_values(request, people))
     last_test = refuse_issue(ready, runs, now_there(request))
@@ -136,6 +177,7 @@ def resumed_send(
     `runs` and `people` are the database, where it is open already. Raises NothingToDo, GuardRefused, and what
     `mail_provider` raises.
     """
+    refuse_unfit(request.loaded, request.name)
     loaded, runs = request.loaded, runs or ledger(request.loaded, say)
     ready = prepare(request, template_roots(loaded), branching_values(request, people))
     run = run_to_resume(ready, runs, now_there(request))

@@ -1,4 +1,4 @@
-"""`make crash`: at least so many kills over the whole matrix, the mutations and the soak; prints what came of it.
+"""`make crash`: at least so many kills over the whole matrix, the mutations, four workers at once and the soak; prints what came of it.
 
     python tests/crash/crash_table.py --kills 1000
 
@@ -17,12 +17,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from cluster_trials import CLUSTER_TRIALS, killed_at_random, killed_at_steps, time_to_take_over
+from cluster_trials import STEPS as WORKER_STEPS
 from crash_trials import Finding, Tools, one_trial
 from database_trials import DATABASE_TRIALS
 from fresh_databases import PostgresServer
@@ -205,6 +208,40 @@ def print_further(tools: Tools) -> bool:
     return well
 
 
+def print_cluster(tools: Tools, rounds: int, seed: int) -> bool:
+    """Four workers, `rounds` times through everything that befalls them; whether all is well."""
+    say("\nfour workers on hosts of their own, PostgreSQL")
+    say(
+        "what befalls them                                          mail      kills  lost  doubled  unknown/max      time"
+    )
+    well, kills = True, 0
+    for number in range(rounds):
+        trials: dict[tuple[str, Mail], Callable[[], Finding]] = {}
+        for mail in Mail:
+            for start in range(0, len(WORKER_STEPS), 7):
+                some, chance = WORKER_STEPS[start : start + 7], seed + number
+                what = f"killed at {some[0]} … {some[-1]}"
+                trials[what, mail] = partial(killed_at_steps, tools, mail, some, chance)
+            trials["killed at random", mail] = partial(killed_at_random, tools, mail, 6, seed + number)
+        trials |= {(what, Mail.SMTP): partial(trial, tools) for what, trial in CLUSTER_TRIALS.items()}
+        for (what, mail), trial in trials.items():
+            began = time.monotonic()
+            done = trial()
+            kills += len(done.kills)
+            say(
+                f"{what:<57} {mail:<9} {len(done.kills):>5} {len(done.lost):>5} {len(done.doubled):>8} "
+                f"{f'{done.unknown}/{done.bound}':>12} {time.monotonic() - began:>7.0f} s"
+            )
+            for fault in done.faults:
+                say(f"  FAULT {fault}")
+            well = well and not done.faults
+    over = time_to_take_over(tools)
+    say(
+        f"together {kills} workers killed; a dead one's batch is in other hands after {over.seconds:.1f} s on another host"
+    )
+    return well and not over.finding.faults
+
+
 def print_soak(tools: Tools, people: int) -> bool:
     """So many recipients through providers with faults; whether the sums are right."""
     well = True
@@ -227,6 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--cluster", type=int, default=3, help="rounds with four workers; 0: none")
     parser.add_argument("--soak", type=int, default=100_000, help="recipients of the soak; 0: none")
     given = parser.parse_args(arguments)
     postgres = PostgresServer()
@@ -237,6 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with tools_in(folder / "further", postgres) as tools:
                 well = print_mutations(tools) and well
                 well = print_further(tools) and well
+                well = (not given.cluster or print_cluster(tools, given.cluster, given.seed)) and well
                 well = (not given.soak or print_soak(tools, given.soak)) and well
     finally:
         postgres.stop()

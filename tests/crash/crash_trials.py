@@ -92,13 +92,13 @@ class Trial:
         self.project = project
         self.finding = Finding(planned=terms.people)
         self._sender = tools.sender
-        self._recorder = tools.recorders[mail]
-        self._recorder.forget()
+        self.recorder = tools.recorders[mail]
+        self.recorder.forget()
         self._faulty = faulty
         self._mail = mail
         self._terms = terms
         self._mutate = list(mutate)
-        project.aim_at(mail, self._recorder.port, terms)
+        project.aim_at(mail, self.recorder.port, terms)
 
     def send(self, kills: Sequence[Kill]) -> None:
         """Sends; each kill ends one of the commands; until the run is held or over."""
@@ -125,7 +125,7 @@ class Trial:
     def compare(self, crashes: int = 0) -> None:
         """The ledger with the record, before anybody settled anything. `crashes`: besides the kills."""
         finding, states = self.finding, self.project.states()
-        recorded = Counter(self._recorder.addresses())
+        recorded = Counter(self.recorder.addresses())
         everybody = {address(number) for number in range(self._terms.people)}
         finding.check(states.keys() == everybody, f"{len(states)} of {len(everybody)} were planned")
         for one in sorted(everybody):
@@ -154,7 +154,7 @@ class Trial:
             if not unknown:
                 break
             # each time anew: a faulty provider loses the answer to what is sent again, too
-            recorded = set(self._recorder.addresses())
+            recorded = set(self.recorder.addresses())
             got, missed = [o for o in unknown if o in recorded], [o for o in unknown if o not in recorded]
             for option, who in (("--assume-accepted", got), ("--resend", missed)):
                 if who:
@@ -162,7 +162,7 @@ class Trial:
                     self._one_command(["resolve", str(NAME), option, "--confirm", str(len(who)), *only], kill)
                     kill = None
             self._one_command(["send", SLOT, "--resume"], None)
-        recorded_now = Counter(self._recorder.addresses())
+        recorded_now = Counter(self.recorder.addresses())
         run, states = self.project.run(), Counter(self.project.states().values())
         finding = self.finding
         finding.finished = run is not None and run.state is RunState.FINISHED

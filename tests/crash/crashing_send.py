@@ -20,6 +20,7 @@ import pkgutil
 import sys
 import tempfile
 import traceback
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,7 +44,7 @@ class Request:
     at: list[str] = field(default_factory=list)
     mutate: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
-    change: dict[str, float] = field(default_factory=dict)
+    change: Mapping[str, float | str] = field(default_factory=dict)
     host: str = ""
     file_limit: int = 0
     claims_file: str = ""

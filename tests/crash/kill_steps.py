@@ -25,6 +25,7 @@ from newsletter.providers import sendgrid_transport, smtp_wire
 from newsletter.providers.sendgrid import SendgridProvider
 from newsletter.providers.smtp import SmtpProvider
 from newsletter.store import journal
+from newsletter.store.batch_ledger import SqlBatchLedger
 from newsletter.store.ledger import SqlLedger
 from newsletter.store.run_ledger import SqlRunLedger
 
@@ -34,6 +35,8 @@ _AROUND: Mapping[str, tuple[type, str]] = {
     "take": (SqlLedger, "take"),
     "exchange": (SqlRunLedger, "exchange"),
     "close": (SqlRunLedger, "close"),
+    "take-batch": (SqlLedger, "take_batch"),
+    "close-batch": (SqlBatchLedger, "close"),
     "settle": (SqlLedger, "settle"),
     # every transaction of the process; and those of exchanges, which write outcomes and claims
     "commit": (DefaultDialect, "do_commit"),
@@ -51,6 +54,8 @@ STEPS = (
     *("answer-before", "answer-after", "submit-after", "report-before", "report-after"),
     *("close-before", "close-after", "settle-before", "settle-after"),
 )
+#: Those that a worker comes to besides.
+WORKERS_STEPS = ("take-batch-before", "take-batch-after", "close-batch-before", "close-batch-after")
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Order:
         place, _, action = text.partition("=")
         step, _, number = place.partition(":")
         order = cls(step, int(number or 1), action or "kill")
-        if order.step not in (*STEPS, "at-byte") or order.action not in ACTIONS:
+        if order.step not in (*STEPS, *WORKERS_STEPS, "at-byte") or order.action not in ACTIONS:
             raise ValueError(f"no such order: {text}")
         return order
 

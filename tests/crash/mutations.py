@@ -80,8 +80,8 @@ def unknown_resent() -> None:
     """What a dead process left in flight is simply sent again."""
     recover = recovery.recover
 
-    def recovered(connection: sa.Connection, row: Any, who: str, now: Any) -> None:
-        recover(connection, row, who, now)
+    def recovered(connection: sa.Connection, row: Any, sender_id: int, who: str, now: Any, number: Any = None) -> None:
+        recover(connection, row, sender_id, who, now, number)
         resend_unknown(connection, row.id, now)
 
     recovery.recover = recovered

@@ -21,7 +21,7 @@ from newsletter.store.run_ledger import SqlRunLedger
 ROOM_AFTER = 1.0
 
 
-def change_constant(name: str, value: float) -> None:
+def change_constant(name: str, value: float | str) -> None:
     """Gives `module:NAME` another value."""
     module, _, constant = name.partition(":")
     there = importlib.import_module(module)

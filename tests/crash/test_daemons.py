@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from crash_trials import Tools
+from daemons_on_hosts import leader_ends
 from four_daemons import one_trial, outage_trial
 from fresh_databases import PostgresServer
 from trial_projects import Kind
@@ -27,3 +30,11 @@ def test_a_database_that_goes_away_in_mid_send_is_waited_for_and_nobody_gets_it_
     crash_tools: Tools, postgres_server: PostgresServer
 ) -> None:
     assert outage_trial(crash_tools, postgres_server).faults == []
+
+
+def test_of_daemons_on_two_hosts_another_leads_when_the_first_is_killed_and_the_workers_send_on(
+    crash_tools: Tools,
+) -> None:
+    led = leader_ends(crash_tools, signal.SIGKILL, workers=2)
+    assert led.faults == []
+    assert led.seconds < 30

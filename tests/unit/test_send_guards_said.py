@@ -17,8 +17,8 @@ from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import ChecksFailed, GuardRefused
 from newsletter.pipeline.prepare import Prepared
-from newsletter.pipeline.send_issue import ReadyToSend, next_deadline, refuse_unbuilt
-from newsletter.settings.model import Newsletter, Schedule
+from newsletter.pipeline.send_issue import ReadyToSend, next_deadline
+from newsletter.settings.model import Schedule
 
 HKT = ZoneInfo("Asia/Hong_Kong")
 NOW = dt.datetime(2026, 1, 7, 7, 0, tzinfo=HKT)
@@ -52,14 +52,6 @@ class TestApproved:
     def test_another_content_says_when_and_by_whom_the_old_one_was_approved(self) -> None:
         with pytest.raises(GuardRefused, match="changed since it was approved by Anna, 2026-01-07 06:34 HKT"):
             guards.refuse_unapproved("changed", self.APPROVAL, "newsletter approve 2026-01-07", zone=HKT)
-
-
-def test_an_engine_that_this_version_lacks_is_not_passed_over() -> None:
-    asked: dict[str, object] = {"title": "Buzz", "from": "Buzz <a@example.com>", "lists": ["buzz"]}
-    asked |= {"delivery": {"engine": "procrastinate"}}
-    with pytest.raises(GuardRefused, match="procrastinate") as refused:
-        refuse_unbuilt(Newsletter.model_validate(asked))
-    assert "Take that key out" in refused.value.hint
 
 
 class TestTested:

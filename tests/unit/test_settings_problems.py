@@ -253,6 +253,13 @@ def test_a_provider_is_checked_in_full_even_when_its_kind_is_misspelt_or_missing
     ]
 
 
+def test_events_are_kept_for_as_long_as_soft_bounces_are_counted(tmp_path: Path) -> None:
+    problem = one_problem(tmp_path, f'{MINIMAL}[retention]\nevents = "7d"\n')
+    assert (problem.key, problem.place.line) == ("retention.events", 5)
+    assert "soft_within" in problem.message
+    assert not problems_of(tmp_path, f'{MINIMAL}[retention]\nevents = "7d"\n[bounces]\nsoft_within = "7d"\n')
+
+
 mistakes = st.recursive(
     st.one_of(st.none(), st.integers(), st.booleans(), st.text(max_size=8), st.dates(), st.floats(allow_nan=False)),
     lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=6), below, max_size=3),

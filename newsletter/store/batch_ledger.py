@@ -1,0 +1,142 @@
+"""One batch of a shared run in the hands of this process: `BatchLedger` on PostgreSQL.
+
+It is a `RunLedger` over one batch. What a process with the whole run keeps by the run's row, this one keeps by the
+batch's: its `sender_id`, read and held in each transaction, after the run's row was shared.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+
+from newsletter.delivery.ledger import Exchange, Halt, Report, RunRecord, Wish
+from newsletter.delivery.states import RunState
+from newsletter.store import jobs, shared_runs
+from newsletter.store.batch_rows import BatchRow, read_batch
+from newsletter.store.engine import reading, writing
+from newsletter.store.journal import Entry, Event
+from newsletter.store.person_rows import seconds
+from newsletter.store.recovery import let_go_of
+from newsletter.store.run_ledger import SqlRunLedger, Tools
+from newsletter.store.run_rows import RunRow, change_run, count_members, read_run, record, share_run
+from newsletter.store.run_windows import RunWindows
+from newsletter.store.senders import Sender
+from newsletter.store.tables import batch, sender
+from newsletter.store.turn import Turn
+
+#: A batch that must wait for longer is put down, and another job goes on with it. Seconds.
+SHORT_WAIT = 5.0
+
+
+class SqlBatchLedger(SqlRunLedger):
+    """`BatchLedger`; `SqlLedger.take_batch` makes it. `give_back` gets the sender when it is free for another batch."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        row: RunRow,
+        one: BatchRow,
+        sender: Sender,
+        windows: RunWindows,
+        give_back: Callable[[Sender], None],
+    ) -> None:
+        super().__init__(tools, row, sender, one.counts(), windows, None)
+        self._planned = len(one.ids)
+        self._number = self._hands.only = one.number
+        self._hands.lost_track = True  # the first exchange reads the batch
+        self._limited = row.allowance is not None
+        self._give_back = give_back
+
+    def close(self, *, now: dt.datetime) -> RunRecord:
+        """See `BatchLedger`. A claim that was given out and never reported becomes unknown."""
+        run_id = self._record.id
+        if not self._closed:
+            with writing(self._tools.engine) as connection:
+                row = share_run(connection, run_id)
+                one = read_batch(connection, run_id, self._number, hold=True)
+                if one is not None and one.sender_id == self._sender.id:
+                    let_go_of(connection, row, self._sender.id, self._hands.handed, now)
+                    one = read_batch(connection, run_id, self._number)
+                if one is not None and one.due_at is not None and row.state == RunState.SENDING:
+                    jobs.defer(connection, row.uid, [(one.number, one.due_at)])
+                self._hands.counts = count_members(connection, run_id, self._number)
+            self._closed = True
+            self._give_back(self._sender)
+            if (ended := end_where_done(self._tools, run_id, now)) is not None:
+                return ended
+        with reading(self._tools.engine) as connection:
+            row = read_run(connection, run_id)
+            return record(row, shared_runs.living_hands(connection, self._tools.senders, run_id, now))
+
+    def abandon(self) -> None:
+        """See `BatchLedger`."""
+        if not self._closed:
+            self._closed = True
+            self._sender.lock.drop()
+
+    @property
+    def _may_pause(self) -> bool:
+        # what is left of a limit stands in the run's row, and each claim of a limited run writes it
+        return self._limited
+
+    @property
+    def _limit_reached(self) -> str:
+        return "the limit is reached"
+
+    def _is_lost(self, connection: sa.Connection, row: RunRow) -> bool:
+        found = connection.execute(_HOLDER, {"of_run": row.id, "number": self._number, "us": self._sender.id}).one()
+        # it may have put the batch down itself; but whoever was taken for dead has nothing any more
+        return found.sender_id not in (None, self._sender.id) or found.ended_at is not None
+
+    def _allowance_of(self, row: RunRow) -> int | None:
+        return None if row.allowance is None else int(row.allowance)
+
+    def _renew(self, connection: sa.Connection, now: dt.datetime) -> bool:
+        return self._tools.senders.renew(connection, self._sender, None, now)
+
+    def _turn(
+        self,
+        connection: sa.Connection,
+        row: RunRow,
+        reports: Sequence[Report],
+        wishes: Sequence[Wish],
+        now: dt.datetime,
+    ) -> tuple[Turn, Exchange, int | None]:
+        turn, exchange, left = super()._turn(connection, row, reports, wishes, now)
+        if row.allowance is not None and left != row.allowance:
+            change_run(connection, row.id, allowance=left)
+        due = exchange.next_due
+        waits = exchange.halt is None and None in exchange.claims and not turn.in_flight()
+        if waits and due is not None and (due - now).total_seconds() > SHORT_WAIT:
+            exchange = Exchange(exchange.claims, Halt.LATER)
+        return turn, exchange, left
+
+
+def end_where_done(tools: Tools, run_id: int, now: dt.datetime) -> RunRecord | None:
+    """Gives a shared run its end where nothing of it is left, and nobody has any of it; the run then. None: it goes on.
+
+    Each worker asks after it let go of its batch, in a transaction of its own: of the last two at least one sees that
+    nothing is left, and where both do the second finds it done.
+    """
+    with reading(tools.engine) as connection:
+        row = read_run(connection, run_id)
+        over = seconds(now) >= row.deadline
+        # one that was cancelled has no end before the last calls are reported
+        if row.ended_at is not None or (not over and shared_runs.is_open(connection, run_id)):
+            return None
+    with writing(tools.engine) as connection:
+        row = shared_runs.end(connection, read_run(connection, run_id, hold=True), now)
+        said = record(row, shared_runs.living_hands(connection, tools.senders, run_id, now))
+    if row.ended_at == seconds(now):
+        tools.journal.append([Entry(str(said.name), row.uid, Event.ENDED, now)])
+    return said
+
+
+_HOLDER = (
+    sa.select(batch.c.sender_id, sender.c.ended_at)
+    .select_from(batch.join(sender, sender.c.id == sa.bindparam("us")))
+    .where(batch.c.run_id == sa.bindparam("of_run"), batch.c.number == sa.bindparam("number"))
+    .with_for_update(of=batch)
+)

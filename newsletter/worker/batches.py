@@ -1,0 +1,133 @@
+"""What a worker does with a job: sees whether it is fit for the run, takes the batch in the ledger, and sends it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from newsletter import logs
+from newsletter.delivery.ledger import BatchLedger, NotTaken, RunLost, RunRecord
+from newsletter.delivery.states import RunState
+from newsletter.errors import NewsletterError, OutputError, TemporaryError
+from newsletter.pipeline.run_facts import refuse_other_clock
+from newsletter.pipeline.send_batch import RunAtWork
+from newsletter.wiring.workers import WorkerParts
+
+#: A batch that this worker may not send is there for others so soon; and its own thread takes no other job for so long.
+#: Seconds.
+LEFT_FOR_OTHERS, SITS_OUT = 1.0, 10.0
+#: Runs that are kept ready: of one that another worker ended nobody tells.
+_MOST_RUNS = 8
+#: What passes by itself; everything else a worker refuses a run for is looked at again, as somebody may have mended it.
+_PASSING = (TemporaryError, OutputError)
+
+
+@dataclass(slots=True)
+class _Fitness:
+    """Whether this worker is fit for a run as it was handed over: the run at work, or why not and until when that is
+    not looked at again (monotonic seconds)."""
+
+    work: RunAtWork | None = None
+    refusal: NewsletterError | None = None
+    until: float = 0.0
+
+
+@dataclass(slots=True)
+class Batches:
+    """The jobs of one process. `one` is called by as many threads as there are jobs at the same time."""
+
+    parts: WorkerParts
+    now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+    sits_out: float = SITS_OUT
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _fitness: dict[tuple[str, ...], _Fitness] = field(default_factory=dict)
+    _told: set[tuple[str, str]] = field(default_factory=set)
+
+    def one(self, uid: str, number: int, stop: threading.Event) -> None:
+        """Does one job. `stop` ends it after the call that is out; what is left of the batch has a job then.
+
+        Raises what the database does, and mistakes of this program: the batch is then in nobody's hands, and gets
+        another job by `Ledger.tend`.
+        """
+        ledger = self.parts.ledger
+        run = ledger.shared_run(uid)
+        if run is None or run.state is not RunState.SENDING:
+            self._take_and_send(None, uid, number, stop)  # a dead worker may have left something of it
+            return
+        try:
+            work = self._fit_for(run)
+        except _PASSING:
+            raise
+        except NewsletterError as error:
+            self._leave_to_others(run, number, error, stop)
+            return
+        self._take_and_send(work, uid, number, stop)
+
+    def _take_and_send(self, work: RunAtWork | None, uid: str, number: int, stop: threading.Event) -> None:
+        taken = self.parts.ledger.take_batch(uid, number, now=self.now())
+        if isinstance(taken, NotTaken):
+            return
+        if work is None:
+            taken.close(now=self.now())
+            return
+        try:
+            result = work.send(taken, stop)
+        except RunLost:
+            logs.write("warning", "batch_lost", run=str(taken.run.name), batch=number)
+            taken.abandon()
+        except BaseException:
+            taken.abandon()
+            raise
+        else:
+            self._tell_end(result.run, taken)
+
+    def _fit_for(self, run: RunRecord) -> RunAtWork:
+        """Raises why this worker is not. The clock is looked at each time, the rest once for each handing over."""
+        ledger = self.parts.ledger
+        refuse_other_clock(ledger.clock(), self.now())
+        key = (run.uid, run.content_hash, run.program, run.setup)
+        with self._lock:  # one renders, and the others wait for it
+            found = self._fitness.get(key)
+            if found is None or (found.work is None and time.monotonic() >= found.until):
+                found = self._fitness[key] = self._looked_at(run)
+                for oldest in list(self._fitness)[:-_MOST_RUNS]:
+                    del self._fitness[oldest]
+        if found.work is None:
+            assert found.refusal is not None
+            raise found.refusal
+        return found.work
+
+    def _looked_at(self, run: RunRecord) -> _Fitness:
+        try:
+            work = self.parts.run_at_work(run)
+        except _PASSING:
+            raise
+        except NewsletterError as error:
+            return _Fitness(refusal=error, until=time.monotonic() + self.sits_out)
+        logs.write("info", "run_began", run=str(run.name), provider=run.provider)
+        return _Fitness(work)
+
+    def _leave_to_others(self, run: RunRecord, number: int, error: NewsletterError, stop: threading.Event) -> None:
+        """The batch has another job at once, and this thread none for a while: so a worker that is not fit keeps nobody
+        waiting, however many jobs there are."""
+        self.parts.ledger.put_back(run.uid, number, at=self.now() + dt.timedelta(seconds=LEFT_FOR_OTHERS))
+        told = (run.uid, str(error))
+        with self._lock:
+            is_new = told not in self._told
+            self._told.add(told)
+        if is_new:
+            logs.write("error", "worker_not_fit", run=str(run.name), error=str(error), hint=error.hint)
+        stop.wait(self.sits_out)
+
+    def _tell_end(self, run: RunRecord, taken: BatchLedger) -> None:
+        if run.state is RunState.SENDING or run.sender:
+            return
+        balance = self.parts.ledger.balance(run.id)
+        logs.RunLog(run.name, run.provider).over(run, balance)
+        self.parts.metrics.run_over(run, balance)
+        with self._lock:
+            for key in [one for one in self._fitness if one[0] == taken.run.uid]:
+                del self._fitness[key]

@@ -1,0 +1,576 @@
+"""Runs that workers send, a batch each: what holds whoever takes, dies, is late or comes twice. On PostgreSQL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from fresh_databases import ERASURE_KEY, empty_tables
+from ledger_runs import (
+    DAILY,
+    DEADLINE,
+    NOW,
+    S,
+    die,
+    in_zones,
+    later,
+    ledger_of,
+    load,
+    plan_of,
+    readers,
+    report,
+    send_all,
+    states,
+    windows,
+)
+
+from newsletter.delivery.ledger import BatchLedger, Claim, Halt, NotTaken, Report, RunLost, Settlement, Sharing, Wish
+from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
+from newsletter.delivery.states import Mark, RunState
+from newsletter.errors import GuardRefused
+from newsletter.store import senders
+from newsletter.store.audience import SqlAudience
+from newsletter.store.batch_ledger import SqlBatchLedger
+from newsletter.store.engine import open_engine, reading, writing
+from newsletter.store.ledger import SqlLedger
+from newsletter.store.senders import LEASE
+
+SHARING = Sharing("1.0", "abc")
+
+
+@pytest.fixture
+def shared(_postgres_database: str, tmp_path: Path) -> Iterator[sa.Engine]:
+    """A PostgreSQL database with its tables and nothing in them."""
+    engine = open_engine(_postgres_database, tmp_path)
+    empty_tables(engine)
+    yield engine
+    engine.dispose()
+
+
+def worker(
+    database: sa.Engine, folder: Path, host: str = "", monkeypatch: pytest.MonkeyPatch | None = None
+) -> SqlLedger:
+    """A worker's ledger; with a `host`: on a machine of its own, which sees nobody else's locks."""
+    if not host or monkeypatch is None:
+        return ledger_of(database, folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(senders, "this_host", lambda: host)
+        return ledger_of(database, folder / host)
+
+
+def begun(
+    database: sa.Engine, folder: Path, count: int = 6, *, size: int = 2, limit: int | None = None
+) -> tuple[int, str]:
+    """A run of so many, handed to workers: its number and its uid."""
+    load(SqlAudience(database, ERASURE_KEY), readers(count))
+    ledger = ledger_of(database, folder)
+    plan = plan_of(size=size)
+    frozen = ledger.plan(replace(plan, program="1.0", setup="abc", shared=Sharing("1.0", "abc", limit=limit)), now=NOW)
+    run = ledger.run(plan.name)
+    assert run is not None
+    return frozen.run_id, run.uid
+
+
+def jobs(database: sa.Engine) -> list[tuple[int, dt.datetime | None]]:
+    """What waits in the queue: (batch, not before)."""
+    with reading(database) as connection:
+        rows = connection.execute(
+            sa.text(
+                "SELECT (args->>'batch')::int AS batch, scheduled_at FROM procrastinate_jobs "
+                "WHERE status = 'todo' ORDER BY id"
+            )
+        )
+        return [(row.batch, row.scheduled_at) for row in rows]
+
+
+def forget_jobs(database: sa.Engine) -> None:
+    with writing(database) as connection:
+        connection.execute(sa.text("DELETE FROM procrastinate_jobs"))
+
+
+def taken(ledger: SqlLedger, uid: str, number: int, now: dt.datetime = NOW) -> SqlBatchLedger:
+    found = ledger.take_batch(uid, number, now=now)
+    assert isinstance(found, SqlBatchLedger), found
+    return found
+
+
+def not_taken(ledger: SqlLedger, uid: str, number: int, now: dt.datetime = NOW) -> NotTaken:
+    found = ledger.take_batch(uid, number, now=now)
+    assert isinstance(found, NotTaken)
+    return found
+
+
+def one_claim(handle: BatchLedger, size: int = 10, now: dt.datetime = NOW) -> Claim:
+    [claim] = handle.exchange([], [Wish(size)], now=now).claims
+    assert claim is not None
+    return claim
+
+
+def run_state(ledger: SqlLedger) -> RunState:
+    run = ledger.run(plan_of().name)
+    assert run is not None
+    return run.state
+
+
+def test_a_job_a_batch_is_enqueued_with_the_plan_and_in_no_other_case(shared: sa.Engine, tmp_path: Path) -> None:
+    run_id, uid = begun(shared, tmp_path)
+    assert [number for number, _ in jobs(shared)] == [1, 2, 3]
+    run = ledger_of(shared, tmp_path).shared_run(uid)
+    assert run is not None
+    assert (run.state, run.shared, run.program, run.setup) == (RunState.SENDING, True, "1.0", "abc")
+    with pytest.raises(GuardRefused, match="already planned"):
+        begun(shared, tmp_path)
+    assert len(jobs(shared)) == 3, "what is undone enqueues nothing"
+    with reading(shared) as connection:
+        payload = connection.scalar(sa.text("SELECT args FROM procrastinate_jobs ORDER BY id LIMIT 1"))
+    assert payload == {"run": uid, "batch": 1}
+    assert run_id == run.id
+
+
+def test_workers_send_a_batch_each_and_the_last_one_ends_the_run(shared: sa.Engine, tmp_path: Path) -> None:
+    run_id, uid = begun(shared, tmp_path)
+    ledger = worker(shared, tmp_path)
+    handles = [taken(ledger, uid, number) for number in (1, 2, 3)]
+    for number, handle in enumerate(handles, 1):
+        assert handle.balance.planned == 2
+        assert send_all(handle).halt is Halt.DONE
+        assert handle.balance.of(S.ACCEPTED) == 2
+        closed = handle.close(now=NOW)
+        assert closed.state is (RunState.FINISHED if number == 3 else RunState.SENDING)
+    assert states(ledger, run_id) == {S.ACCEPTED: 6}
+    assert handles[0].close(now=NOW).state is RunState.FINISHED, "twice is no harm"
+    ledger.leave(now=NOW)
+    assert list((tmp_path / "locks").iterdir()) == []
+
+
+def test_a_batch_gives_its_worker_nothing_of_another_one(shared: sa.Engine, tmp_path: Path) -> None:
+    _, uid = begun(shared, tmp_path)
+    handle = taken(worker(shared, tmp_path), uid, 2)
+    exchange = handle.exchange([], [Wish(10), Wish(10)], now=NOW)
+    assert [claim and (claim.batch, len(claim.members)) for claim in exchange.claims] == [(2, 2), None]
+    assert exchange.halt is None
+
+
+def test_a_second_job_finds_the_batch_in_living_hands_and_another_asks_again(shared: sa.Engine, tmp_path: Path) -> None:
+    _, uid = begun(shared, tmp_path)
+    ledger = worker(shared, tmp_path)
+    handle = taken(ledger, uid, 1)
+    one_claim(handle)
+    forget_jobs(shared)
+    again = not_taken(ledger, uid, 1)
+    assert "in the hands of" in again.why
+    assert jobs(shared) == [(1, again.again_at)]
+    assert again.again_at is not None
+    assert NOW < again.again_at <= later(5)
+
+
+def test_what_a_dead_worker_had_in_flight_is_unknown_and_never_sent_again(shared: sa.Engine, tmp_path: Path) -> None:
+    run_id, uid = begun(shared, tmp_path, 5, size=5)
+    handle = taken(worker(shared, tmp_path), uid, 1)
+    lost = one_claim(handle, 2)
+    die(handle)
+    other = taken(worker(shared, tmp_path), uid, 1)
+    claimed = one_claim(other)
+    assert {one.id for one in lost.members}.isdisjoint(one.id for one in claimed.members)
+    assert other.exchange([report(claimed)], [Wish(1)], now=NOW).halt is Halt.DONE
+    assert other.close(now=NOW).state is RunState.HELD
+    assert states(worker(shared, tmp_path), run_id) == {S.ACCEPTED: 3, S.UNKNOWN: 2}
+
+
+def test_on_another_host_a_worker_is_dead_when_its_lease_is_over_and_not_before(
+    shared: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, uid = begun(shared, tmp_path, 4, size=4)
+    one, two = worker(shared, tmp_path, "one", monkeypatch), worker(shared, tmp_path, "two", monkeypatch)
+    handle = taken(one, uid, 1)
+    claim = one_claim(handle, 2)
+    again = not_taken(two, uid, 1, later(LEASE - 1))
+    assert again.again_at == later(LEASE + 1), "not sooner than it may be dead"
+    other = taken(two, uid, 1, later(LEASE + 1))
+    assert states(two, run_id) == {S.UNKNOWN: 2, S.PLANNED: 2}
+    # the first one was only late: what it reports counts, and it gets nothing more
+    with pytest.raises(RunLost):
+        handle.exchange([report(claim)], [Wish(1)], now=later(LEASE + 2))
+    assert states(two, run_id) == {S.ACCEPTED: 2, S.PLANNED: 2}
+    with pytest.raises(RunLost):
+        handle.keep(now=later(LEASE + 2))
+    handle.abandon()
+    assert send_all(other, now=later(LEASE + 3)).halt is Halt.DONE
+    assert other.close(now=later(LEASE + 3)).state is RunState.FINISHED
+
+
+def test_a_stopped_worker_of_this_host_loses_its_batch_with_its_lease(shared: sa.Engine, tmp_path: Path) -> None:
+    """It holds its lock as long as it exists; but past its lease it makes no call."""
+    _, uid = begun(shared, tmp_path, 4, size=4)
+    handle = taken(worker(shared, tmp_path), uid, 1)
+    one_claim(handle, 2)
+    not_taken(worker(shared, tmp_path), uid, 1, later(LEASE))
+    taken(worker(shared, tmp_path), uid, 1, later(LEASE + 1))
+    with pytest.raises(RunLost):
+        handle.exchange([], [Wish(1)], now=later(LEASE + 1))
+
+
+def test_a_claim_that_is_kept_just_before_the_batch_is_taken_over_is_unknown_and_its_report_counts(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    """A worker that slept wakes up, claims, sees that its lease is over, makes no call and says so."""
+    run_id, uid = begun(shared, tmp_path, 4, size=4)
+    handle = taken(worker(shared, tmp_path), uid, 1)
+    claim = one_claim(handle, 2, now=later(1))
+    other = taken(worker(shared, tmp_path), uid, 1, later(LEASE + 2))
+    not_tried = Report(claim, {one.id: Busy("not tried") for one in claim.members}, retry_at=later(LEASE + 2))
+    with pytest.raises(RunLost):
+        handle.exchange([not_tried], [], now=later(LEASE + 2))
+    assert states(worker(shared, tmp_path), run_id) == {S.RETRY_WAIT: 2, S.PLANNED: 2}
+    assert send_all(other, now=later(LEASE + 4)).halt is Halt.DONE
+    assert states(worker(shared, tmp_path), run_id) == {S.ACCEPTED: 4}
+
+
+def test_a_batch_that_waits_for_a_retry_is_put_down_with_a_job_at_that_time(shared: sa.Engine, tmp_path: Path) -> None:
+    run_id, uid = begun(shared, tmp_path, 2)
+    forget_jobs(shared)
+    ledger = worker(shared, tmp_path)
+    handle = taken(ledger, uid, 1)
+    claim = one_claim(handle)
+    busy = Report(claim, {one.id: Busy("greylisted") for one in claim.members}, retry_at=later(60))
+    assert handle.exchange([busy], [Wish(2)], now=NOW).halt is Halt.LATER
+    assert handle.close(now=NOW).state is RunState.SENDING
+    assert jobs(shared) == [(1, later(60))]
+    early = not_taken(ledger, uid, 1, later(30))
+    assert early.again_at == later(60)
+    again = taken(ledger, uid, 1, later(60))
+    assert send_all(again, now=later(60)).halt is Halt.DONE
+    assert again.close(now=later(60)).state is RunState.FINISHED
+    assert states(ledger, run_id) == {S.ACCEPTED: 2}
+
+
+def test_a_short_wait_is_waited_out(shared: sa.Engine, tmp_path: Path) -> None:
+    _, uid = begun(shared, tmp_path, 2)
+    handle = taken(worker(shared, tmp_path), uid, 1)
+    claim = one_claim(handle)
+    busy = Report(claim, {one.id: Busy("one moment") for one in claim.members}, retry_at=later(3))
+    exchange = handle.exchange([busy], [Wish(2)], now=NOW)
+    assert (exchange.halt, exchange.next_due) == (None, later(3))
+    assert send_all(handle, now=later(3)).halt is Halt.DONE
+
+
+def test_a_worker_that_ends_in_good_order_puts_the_rest_back_for_another(shared: sa.Engine, tmp_path: Path) -> None:
+    run_id, uid = begun(shared, tmp_path, 4, size=4)
+    forget_jobs(shared)
+    ledger = worker(shared, tmp_path)
+    handle = taken(ledger, uid, 1)
+    claim = one_claim(handle, 2)
+    handle.exchange([report(claim)], [], now=NOW)
+    handle.close(now=NOW)
+    assert jobs(shared) == [(1, NOW)]
+    assert states(ledger, run_id) == {S.ACCEPTED: 2, S.PLANNED: 2}
+    assert send_all(taken(worker(shared, tmp_path), uid, 1)).halt is Halt.DONE
+
+
+class TestSteering:
+    def test_a_pause_reaches_everybody_with_the_next_claim_and_resuming_gives_every_batch_a_job(
+        self, shared: sa.Engine, tmp_path: Path
+    ) -> None:
+        run_id, uid = begun(shared, tmp_path)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        claim = one_claim(handle, 1)
+        assert ledger.pause(run_id, "stop", now=NOW)
+        assert handle.exchange([report(claim)], [Wish(1)], now=NOW).halt is Halt.PAUSED
+        with pytest.raises(GuardRefused, match="is being sent by"):
+            ledger.share(run_id, SHARING, now=NOW)
+        assert handle.close(now=NOW).state is RunState.PAUSED
+        not_taken(ledger, uid, 2)
+        forget_jobs(shared)
+        assert ledger.share(run_id, SHARING, now=NOW).state is RunState.SENDING
+        assert [number for number, _ in jobs(shared)] == [1, 2, 3]
+        for number in (1, 2, 3):
+            batch = taken(ledger, uid, number)
+            send_all(batch)
+            batch.close(now=NOW)
+        assert states(ledger, run_id) == {S.ACCEPTED: 6}
+        assert run_state(ledger) is RunState.FINISHED
+
+    def test_a_cancelled_run_ends_when_the_last_calls_are_reported(self, shared: sa.Engine, tmp_path: Path) -> None:
+        run_id, uid = begun(shared, tmp_path)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        claim = one_claim(handle, 1)
+        ledger.cancel(run_id, now=NOW)
+        assert [run.id for run in ledger.unfinished()] == [run_id]
+        assert handle.exchange([report(claim)], [Wish(1)], now=NOW).halt is Halt.CANCELLED
+        closed = handle.close(now=NOW)
+        assert closed.state is RunState.CANCELLED
+        assert closed.ended_at == NOW
+        assert states(ledger, run_id) == {S.ACCEPTED: 1, S.CANCELLED: 5}
+
+    def test_what_a_worker_left_that_died_in_a_cancelled_run_is_held(self, shared: sa.Engine, tmp_path: Path) -> None:
+        run_id, uid = begun(shared, tmp_path)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        one_claim(handle, 1)
+        ledger.cancel(run_id, now=NOW)
+        die(handle)
+        not_taken(worker(shared, tmp_path), uid, 1)
+        assert states(ledger, run_id) == {S.UNKNOWN: 1, S.CANCELLED: 5}
+        assert run_state(ledger) is RunState.HELD
+
+    def test_the_deadline_lets_the_rest_expire_for_whoever_comes_last(self, shared: sa.Engine, tmp_path: Path) -> None:
+        run_id, uid = begun(shared, tmp_path)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        claim = one_claim(handle, 1)
+        assert handle.exchange([report(claim)], [Wish(1)], now=DEADLINE).halt is Halt.DEADLINE
+        assert handle.close(now=DEADLINE).state is RunState.EXPIRED
+        assert states(ledger, run_id) == {S.ACCEPTED: 1, S.EXPIRED: 5}
+        not_taken(ledger, uid, 2, DEADLINE)
+
+    def test_a_limit_holds_over_all_workers(self, shared: sa.Engine, tmp_path: Path) -> None:
+        run_id, uid = begun(shared, tmp_path, 6, limit=3)
+        ledger = worker(shared, tmp_path)
+        first, second = taken(ledger, uid, 1), taken(ledger, uid, 2)
+        one, two = one_claim(first, 2), one_claim(second, 2)
+        assert (len(one.members), len(two.members)) == (2, 1)
+        assert first.exchange([report(one)], [Wish(2)], now=NOW).halt is Halt.DONE
+        assert second.exchange([report(two)], [Wish(2)], now=NOW).halt is Halt.PAUSED
+        first.close(now=NOW)
+        assert second.close(now=NOW).reason == "the limit is reached"
+        assert states(ledger, run_id) == {S.ACCEPTED: 3, S.PLANNED: 3}
+        ledger.share(run_id, SHARING, now=NOW)
+        for number in (2, 3):
+            batch = taken(ledger, uid, number)
+            send_all(batch)
+            batch.close(now=NOW)
+        assert run_state(ledger) is RunState.FINISHED
+
+    def test_one_process_may_take_over_what_workers_sent_and_their_jobs_come_to_nothing(
+        self, shared: sa.Engine, tmp_path: Path
+    ) -> None:
+        run_id, uid = begun(shared, tmp_path)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        one_claim(handle, 1)
+        with pytest.raises(GuardRefused, match="is being sent by"):
+            ledger.take(run_id, now=NOW)
+        die(handle)
+        alone = worker(shared, tmp_path).take(run_id, now=NOW)
+        assert "not for workers" in not_taken(ledger, uid, 2).why
+        send_all(alone)
+        assert alone.close(now=NOW).state is RunState.HELD
+        assert states(ledger, run_id) == {S.ACCEPTED: 5, S.UNKNOWN: 1}
+
+    def test_unknowns_that_are_to_be_sent_again_go_out_by_a_job_of_their_own(
+        self, shared: sa.Engine, tmp_path: Path
+    ) -> None:
+        run_id, uid = begun(shared, tmp_path, 4)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        claim = one_claim(handle)
+        lost = report(claim, Unknown("reset"))
+        handle.exchange([lost], [Wish(1)], now=NOW)
+        handle.close(now=NOW)
+        forget_jobs(shared)
+        assert ledger.settle(run_id, Settlement.RESEND, now=NOW) == 2
+        assert ledger.tend(now=NOW) == 2, "of the one that is open again, and of the one that lost its job"
+        assert sorted(number for number, _ in jobs(shared)) == [1, 2]
+        for number in (1, 2):
+            batch = taken(ledger, uid, number)
+            send_all(batch)
+            batch.close(now=NOW)
+        assert states(ledger, run_id) == {S.ACCEPTED: 4}
+
+    def test_an_event_settles_an_unknown_while_others_send_and_when_nobody_does(
+        self, shared: sa.Engine, tmp_path: Path
+    ) -> None:
+        run_id, uid = begun(shared, tmp_path, 4)
+        ledger = worker(shared, tmp_path)
+        claims = []
+        for number in (1, 2):
+            batch = taken(ledger, uid, number)
+            claims.append(one_claim(batch))
+            batch.exchange([report(claims[-1], Unknown("reset"))], [Wish(1)], now=NOW)
+            if number == 1:
+                assert ledger.evidence(run_id, claims[0].members[0].id, Mark.DELIVERED, now=NOW)
+            batch.close(now=NOW)
+        assert run_state(ledger) is RunState.HELD
+        for member in (claims[0].members[1], *claims[1].members):
+            assert ledger.evidence(run_id, member.id, Mark.DELIVERED, now=NOW)
+        assert run_state(ledger) is RunState.FINISHED
+
+
+class TestTending:
+    def test_batches_without_a_job_get_theirs_and_those_with_one_no_second(
+        self, shared: sa.Engine, tmp_path: Path
+    ) -> None:
+        begun(shared, tmp_path)
+        ledger = worker(shared, tmp_path)
+        assert ledger.tend(now=NOW) == 0
+        forget_jobs(shared)  # as after a restore
+        assert ledger.tend(now=NOW) == 3
+        assert ledger.tend(now=NOW) == 0
+        assert [number for number, _ in jobs(shared)] == [1, 2, 3]
+
+    def test_a_dead_worker_whose_job_is_gone_is_found(self, shared: sa.Engine, tmp_path: Path) -> None:
+        run_id, uid = begun(shared, tmp_path, 2)
+        handle = taken(worker(shared, tmp_path), uid, 1)
+        one_claim(handle, 1)
+        die(handle)
+        forget_jobs(shared)
+        ledger = worker(shared, tmp_path)
+        assert ledger.tend(now=NOW) == 1
+        send_all(taken(ledger, uid, 1))
+        assert states(ledger, run_id) == {S.ACCEPTED: 1, S.UNKNOWN: 1}
+
+    def test_a_run_is_ended_whose_last_worker_died_before_it_could(self, shared: sa.Engine, tmp_path: Path) -> None:
+        run_id, uid = begun(shared, tmp_path, 2)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        send_all(handle)
+        die(handle)  # its batch is done with, and in nobody's hands
+        assert run_state(ledger) is RunState.SENDING
+        ledger.tend(now=NOW)
+        assert run_state(ledger) is RunState.FINISHED
+        assert states(ledger, run_id) == {S.ACCEPTED: 2}
+
+    def test_a_run_that_nobody_sends_expires_with_its_deadline(self, shared: sa.Engine, tmp_path: Path) -> None:
+        run_id, _ = begun(shared, tmp_path)
+        ledger = worker(shared, tmp_path)
+        ledger.tend(now=DEADLINE)
+        assert run_state(ledger) is RunState.EXPIRED
+        assert states(ledger, run_id) == {S.EXPIRED: 6}
+
+    def test_a_paused_run_gets_no_jobs(self, shared: sa.Engine, tmp_path: Path) -> None:
+        run_id, _ = begun(shared, tmp_path)
+        ledger = worker(shared, tmp_path)
+        ledger.pause(run_id, "", now=NOW)
+        forget_jobs(shared)
+        assert ledger.tend(now=NOW) == 0
+
+
+def test_what_the_journal_of_this_machine_knows_better_than_a_restored_database_is_unknown(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    run_id, uid = begun(shared, tmp_path, 4)
+    ledger = worker(shared, tmp_path)
+    handle = taken(ledger, uid, 1)
+    send_all(handle)
+    handle.close(now=NOW)
+    with writing(shared) as connection:  # the batch as it was before
+        connection.execute(
+            sa.text(
+                "UPDATE batch SET states = (SELECT states FROM batch WHERE number = 2), claims = 0, due_at = 1 "
+                "WHERE number = 1"
+            )
+        )
+        connection.execute(sa.text("DELETE FROM attempt"))
+    restored = worker(shared, tmp_path)
+    assert isinstance(restored.take_batch(uid, 1, now=NOW), NotTaken)
+    assert states(restored, run_id) == {S.UNKNOWN: 2, S.PLANNED: 2}
+
+
+def test_of_many_at_once_one_takes_a_batch(shared: sa.Engine, tmp_path: Path) -> None:
+    _, uid = begun(shared, tmp_path, 2)
+    ledgers = [worker(shared, tmp_path) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda one: one.take_batch(uid, 1, now=NOW), ledgers))
+    assert sum(isinstance(one, SqlBatchLedger) for one in found) == 1
+
+
+def test_workers_at_once_with_doubled_jobs_deaths_and_a_pause_send_to_everybody_once(
+    shared: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The law: whatever happens, nobody is claimed twice but after a proof that no call was made."""
+    run_id, uid = begun(shared, tmp_path, 120, size=6)
+    calls: Counter[int] = Counter()
+    lock = threading.Lock()
+    chance = random.Random(5)
+    died: set[int] = set()
+    numbers = [*range(1, 21)] * 3
+    chance.shuffle(numbers)
+
+    def outcome(member: int) -> Outcome:
+        return Refused("no such user") if member % 17 == 0 else Accepted()
+
+    def one_job(number: int) -> None:
+        ledger = worker(shared, tmp_path)
+        for _ in range(200):
+            found = ledger.take_batch(uid, number, now=NOW)
+            if isinstance(found, NotTaken):
+                if found.again_at is None:
+                    return
+                time.sleep(0.01)
+                continue
+            reports: list[Report] = []
+            while True:
+                [claim] = found.exchange(reports, [Wish(2)], now=NOW).claims
+                if claim is None:
+                    break
+                with lock:
+                    calls.update(member.id for member in claim.members)
+                    dies = chance.random() < 0.1
+                if dies:
+                    died.update(member.id for member in claim.members)
+                    die(found)
+                    return
+                reports = [Report(claim, {member.id: outcome(member.id) for member in claim.members})]
+            found.close(now=NOW)
+            return
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(one_job, numbers))
+        ledger = worker(shared, tmp_path)
+        for number in range(1, 21):  # whose last job died
+            one_job(number)
+    for number in range(1, 21):
+        one_job(number)
+    assert max(calls.values()) == 1
+    found = states(ledger, run_id)
+    assert found.get(S.UNKNOWN, 0) == len(died) > 0
+    assert sum(found.values()) == 120
+    assert not found.get(S.PLANNED)
+    assert not found.get(S.IN_FLIGHT)
+    assert run_state(ledger) is RunState.HELD
+
+
+def test_the_database_says_what_time_it_is(shared: sa.Engine, tmp_path: Path) -> None:
+    assert abs((worker(shared, tmp_path).clock() - dt.datetime.now(dt.UTC)).total_seconds()) < 5
+
+
+def test_batches_of_a_run_with_windows_wait_in_the_queue_for_theirs(shared: sa.Engine, tmp_path: Path) -> None:
+    load(SqlAudience(shared, ERASURE_KEY), in_zones(readers(4), "home", "away"))
+    ledger = worker(shared, tmp_path)
+    plan = plan_of(size=2, selection=DAILY, window_of=windows(home=(0, 2), away=(1, 3)))
+    ledger.plan(replace(plan, shared=SHARING), now=NOW)
+    assert jobs(shared) == [(1, NOW), (2, later(3600))]
+
+
+def test_a_worker_that_does_not_learn_whether_it_was_given_the_batch_gives_it_up(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    """The line breaks as the transaction is kept: its sender must not live on with a batch that it knows nothing of."""
+    run_id, uid = begun(shared, tmp_path, 2)
+    ledger = worker(shared, tmp_path)
+
+    taken(ledger, uid, 1).close(now=NOW)
+    inner = SqlLedger._living_sender
+
+    def broken(self: SqlLedger, connection: sa.Connection, sender: senders.Sender, now: dt.datetime) -> senders.Sender:
+        raise ConnectionError(str(inner(self, connection, sender, now).id))
+
+    ledger._living_sender = broken.__get__(ledger)  # type: ignore[method-assign]
+    with pytest.raises(ConnectionError) as lost:
+        ledger.take_batch(uid, 1, now=NOW)
+    with writing(shared) as connection:  # it was kept after all
+        mine = {"sender": int(str(lost.value))}
+        connection.execute(sa.text("UPDATE batch SET sender_id = :sender, due_at = NULL"), mine)
+    assert send_all(taken(worker(shared, tmp_path), uid, 1)).halt is Halt.DONE
+    assert states(ledger, run_id) == {S.ACCEPTED: 2}

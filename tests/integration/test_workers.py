@@ -1,0 +1,368 @@
+"""Workers and the runs that are handed to them: who is fit for a run, who leaves it to others, and what is said.
+
+In one process, with a real PostgreSQL and a real SMTP server; `tests/crash/test_cluster.py` has workers in processes of
+their own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from fresh_databases import PostgresServer
+from servers.smtp_server import SmtpServer
+
+from newsletter import logs, wiring
+from newsletter.delivery.clock import SystemClock
+from newsletter.delivery.ledger import RunRecord
+from newsletter.delivery.names import RunName
+from newsletter.delivery.states import DeliveryState, RunState
+from newsletter.errors import ConfigError, GuardRefused
+from newsletter.metrics import Metrics
+from newsletter.pipeline import run_facts, share_run
+from newsletter.project_files import copy_project
+from newsletter.settings.loaded import Loaded
+from newsletter.store import engine as engine_module
+from newsletter.store import job_schema
+from newsletter.store.upgrade import upgrade
+from newsletter.wiring import cluster, sending
+from newsletter.wiring.workers import WorkerParts, refuse_unfit_worker, worker_parts
+from newsletter.worker import serving
+from newsletter.worker.batches import Batches
+from newsletter.worker.serving import Work, serve
+
+PEOPLE = 12
+KEY = "only for tests: 32 characters of it, or more"
+
+
+@dataclass
+class Site:
+    """A project on PostgreSQL, with everything for a run that workers send."""
+
+    folder: Path
+    server: SmtpServer
+    database: sa.Engine
+
+    def set(self, key: str, value: str) -> None:
+        """A key of config.toml, wherever it stands first."""
+        config = self.folder / "config.toml"
+        changed, number = re.subn(rf"(?m)^{key} = .*$", lambda _: f"{key} = {value}", config.read_text(), count=1)
+        assert number, key
+        config.write_text(changed)
+
+    def loaded(self) -> Loaded:
+        return wiring.settings(self.folder / "config.toml")
+
+    def planned(self, limit: int | None = None) -> RunRecord:
+        """The run of the day, handed to workers."""
+        request = wiring.request(self.loaded(), None, "2026-01-07")
+        live = sending.live_send(request, lambda _: None)
+        try:
+            ready = live.ready(lambda _: None)
+            name = live.provider.name
+            return share_run.share_issue(ready, live.ledger, name, live.keys, confirmed=PEOPLE, limit=limit)
+        finally:
+            live.close()
+
+    def run(self) -> RunRecord:
+        found = wiring.ledger(self.loaded()).run(RunName("daily-buzz", "2026-01-07"))
+        assert found is not None
+        return found
+
+    def parts(self) -> WorkerParts:
+        return worker_parts(self.loaded(), lambda _: None, Metrics())
+
+    def jobs(self) -> list[int]:
+        with self.database.connect() as connection:
+            found = connection.execute(sa.text("SELECT (args->>'batch')::int FROM procrastinate_jobs ORDER BY id"))
+            return [number for (number,) in found]
+
+
+@pytest.fixture
+def site(
+    tmp_path: Path, postgres: sa.Engine, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    upgrade(postgres)
+    monkeypatch.setenv("NEWSLETTER__DATABASE__URL", postgres_server.url(str(postgres.url.database)))
+    monkeypatch.setenv("NEWSLETTER_SECRET_KEY", KEY)
+    monkeypatch.setattr(engine_module, "open_engine", lambda *_: postgres)  # one for all, and closed
+    copy_project(tmp_path / "project")
+    rows = "".join(f"p{number}@example.com,2025-01-01\n" for number in range(PEOPLE))
+    (tmp_path / "project/subscribers/daily-buzz.csv").write_text(f"email,consent_at\n{rows}")
+    with SmtpServer() as server:
+        made = Site(tmp_path / "project", server, postgres)
+        late = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=12)).strftime("%H:%M")
+        for key, value in {
+            "provider": '"smtp"',
+            "engine": '"procrastinate"',
+            "port": str(server.port),
+            "host": '"127.0.0.1"',
+            "batch_size": "4",
+            "window": "2",
+            "timezone": '"UTC"',
+            "deadline": f'"{late}"',
+        }.items():
+            made.set(key, value)
+        yield made
+
+
+def one_job(site: Site, parts: WorkerParts, run: RunRecord, number: int, **given: Any) -> None:
+    """What a worker does with the job of a batch, and does not wait where it leaves the batch to others."""
+    Batches(parts, sits_out=0.0, **given).one(run.uid, number, threading.Event())
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """What the worker logs."""
+    lines: list[dict[str, object]] = []
+    monkeypatch.setattr(logs, "write", lambda level, event, **fields: lines.append({"event": event, **fields}))
+    return lines
+
+
+def refused(site: Site, run: RunRecord, said: list[dict[str, object]], **given: Any) -> str:
+    """The one message with which this worker refuses the run. Nothing was sent, and the batch has a job again."""
+    parts = site.parts()
+    before = site.jobs()
+    batches = Batches(parts, sits_out=0.0, **given)
+    for _ in range(2):
+        batches.one(run.uid, 1, threading.Event())
+    assert site.jobs() == [*before, 1, 1], "put back for others, each time"
+    balance = parts.ledger.balance(run.id)
+    assert balance.of(DeliveryState.PLANNED) == PEOPLE
+    assert site.server.taken == []
+    with site.database.connect() as connection:
+        assert connection.scalar(sa.text("SELECT sum(attempts) FROM batch")) == 0, "it counts as no attempt"
+    parts.close()
+    lines = [line for line in said if line["event"] == "worker_not_fit"]
+    assert len(lines) == 1, "it is said once"
+    assert lines[0]["hint"]
+    return str(lines[0]["error"])
+
+
+def test_a_worker_sends_its_batches_and_the_last_one_ends_the_run(site: Site, said: list[dict[str, object]]) -> None:
+    run = site.planned()
+    assert run.state is RunState.SENDING
+    parts = site.parts()
+    for number in site.jobs():
+        one_job(site, parts, run, number)
+    assert site.run().state is RunState.FINISHED
+    assert len({mail.address for mail in site.server.taken}) == len(site.server.taken) == PEOPLE
+    parts.close()
+    assert [line["event"] for line in said if line["event"] in ("run_began", "run_left")].count("run_left") == 1
+
+
+def test_a_worker_of_another_version_refuses(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = site.planned()
+    monkeypatch.setattr(run_facts, "__version__", "9.9")
+    assert "was planned by newsletter" in (message := refused(site, run, said))
+    assert "this worker is 9.9" in message
+
+
+def test_a_worker_with_another_issue_refuses(site: Site, said: list[dict[str, object]]) -> None:
+    run = site.planned()
+    issue = site.folder / "issues/2026-01-07.txt"
+    issue.write_text(issue.read_text().replace("Top News", "Top Stories"))
+    assert "does not render here as it did" in refused(site, run, said)
+
+
+def test_a_worker_without_the_issue_refuses(site: Site, said: list[dict[str, object]]) -> None:
+    run = site.planned()
+    (site.folder / "issues/2026-01-07.txt").unlink()
+    assert "2026-01-07" in refused(site, run, said)
+
+
+def test_a_worker_without_the_template_refuses(site: Site, said: list[dict[str, object]]) -> None:
+    (site.folder / "templates/digest").rename(site.folder / "templates/mine")
+    site.set("template", '"mine"')
+    run = site.planned()
+    (site.folder / "templates/mine").rename(site.folder / "templates/gone")
+    assert "mine" in refused(site, run, said)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("from", '"Other <other@news.example.com>"'), ("window", "3"), ("reply_to", '"x@example.com"')]
+)
+def test_a_worker_with_other_settings_refuses(site: Site, said: list[dict[str, object]], key: str, value: str) -> None:
+    run = site.planned()
+    site.set(key, value)
+    assert re.search("settings of daily-buzz are others here|does not render here", refused(site, run, said))
+
+
+def test_a_worker_with_another_key_for_links_refuses(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = site.planned()
+    monkeypatch.setenv("NEWSLETTER_SECRET_KEY", KEY[::-1])
+    assert "settings of daily-buzz are others here" in refused(site, run, said)
+
+
+def test_a_worker_that_does_not_know_the_newsletter_refuses(site: Site, said: list[dict[str, object]]) -> None:
+    run = site.planned()
+    config = site.folder / "config.toml"
+    config.write_text(config.read_text().replace("newsletters.daily-buzz", "newsletters.weekly-buzz"))
+    assert "daily-buzz" in refused(site, run, said)
+
+
+@pytest.mark.parametrize("seconds", [30.0, -30.0])
+def test_a_worker_whose_clock_is_off_refuses(site: Site, said: list[dict[str, object]], seconds: float) -> None:
+    run = site.planned()
+
+    def now() -> dt.datetime:
+        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
+
+    assert "the clock of this machine is 30 s" in refused(site, run, said, now=now)
+
+
+def test_a_worker_that_was_mended_goes_on(site: Site, said: list[dict[str, object]]) -> None:
+    run = site.planned()
+    issue = site.folder / "issues/2026-01-07.txt"
+    before = issue.read_text()
+    issue.write_text(before.replace("Top News", "Top Stories"))
+    parts = site.parts()
+    batches = Batches(parts, sits_out=0.0)
+    batches.one(run.uid, 1, threading.Event())
+    issue.write_text(before)
+    batches.one(run.uid, 1, threading.Event())
+    assert len(site.server.taken) == 4
+    parts.close()
+
+
+def test_who_is_not_fit_takes_no_other_job_for_a_while_and_ends_at_once_when_told(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = site.planned()
+    monkeypatch.setattr(run_facts, "__version__", "9.9")
+    parts, stop = site.parts(), threading.Event()
+    began = time.monotonic()
+    threading.Timer(0.5, stop.set).start()
+    Batches(parts, sits_out=60.0).one(run.uid, 1, stop)
+    assert 0.4 < time.monotonic() - began < 10
+    parts.close()
+
+
+def served(site: Site, until: Callable[[], bool]) -> None:
+    """A worker with Procrastinate's loop, in a thread, until it is so."""
+    parts, stop = site.parts(), threading.Event()
+    batches = Batches(parts)
+    tend = lambda: parts.ledger.tend(now=dt.datetime.now(dt.UTC))  # noqa: E731 - named as the argument is
+    work = Work(parts.queue, parts.task, batches.one, tend)
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            serve(work, parts.connection, 2, stop)
+        except BaseException as error:  # noqa: BLE001 - it is looked at below
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    end = time.monotonic() + 60
+    while not until() and thread.is_alive() and time.monotonic() < end:
+        time.sleep(0.05)
+    stop.set()
+    thread.join(30)
+    assert not thread.is_alive()
+    parts.close()
+    assert not failed, failed
+    assert until()
+
+
+def test_jobs_come_by_the_queue_and_those_that_were_lost_by_tending(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "EVERY", "* * * * * *")
+    site.planned()
+    with site.database.begin() as connection:
+        connection.execute(sa.text("DELETE FROM procrastinate_jobs WHERE args->>'batch' = '2'"))
+    served(site, lambda: site.run().state is RunState.FINISHED)
+    assert len(site.server.taken) == PEOPLE
+    assert {"event": "batches_had_no_job", "batches": 1} in said
+    assert site.jobs() == [], "what is done leaves nothing behind"
+
+
+def test_the_job_of_a_worker_that_died_is_given_to_another(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "EVERY", "* * * * * *")
+    monkeypatch.setattr(serving, "SILENCE", 2.0)
+    monkeypatch.setattr(serving, "SIGN_OF_LIFE", 0.5)
+    site.planned()
+    with site.database.begin() as connection:
+        silent = "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour') RETURNING id"
+        dead = connection.scalar(sa.text(silent))
+        connection.execute(
+            sa.text("UPDATE procrastinate_jobs SET status = 'doing', worker_id = :dead WHERE args->>'batch' = '1'"),
+            {"dead": dead},
+        )
+    served(site, lambda: site.run().state is RunState.FINISHED)
+    assert len(site.server.taken) == PEOPLE
+    assert [line["batch"] for line in said if line["event"] == "job_of_a_dead_worker"] == [1]
+
+
+def test_whoever_looks_on_sees_the_end_and_may_leave_before(site: Site, said: list[dict[str, object]]) -> None:
+    run = site.planned()
+    ledger, stop = wiring.ledger(site.loaded()), threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    watching: dict[str, Any] = {
+        "clock": SystemClock(),
+        "on_balance": lambda _: None,
+        "observer": SimpleNamespace(paused=lambda reason: said.append({"event": "paused", "reason": reason})),
+        "every": 0.05,
+    }
+    left = share_run.look_on(run.name, ledger, stop, **watching)
+    assert left.run.state is RunState.SENDING, "the workers go on"
+    parts = site.parts()
+    for number in site.jobs():
+        one_job(site, parts, run, number)
+    seen = share_run.look_on(run.name, ledger, threading.Event(), **watching)
+    assert (seen.run.state, seen.of(DeliveryState.ACCEPTED)) == (RunState.FINISHED, PEOPLE)
+    parts.close()
+
+
+def test_without_the_package_sending_and_workers_say_how_to_install_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "find_spec", lambda _: None)
+    request = wiring.request(site.loaded(), None, "2026-01-07")
+    for act in (lambda: sending.live_send(request, lambda _: None), lambda: refuse_unfit_worker(site.loaded())):
+        with pytest.raises(ConfigError) as caught:
+            act()
+        [problem] = caught.value.problems
+        assert problem.key == "newsletters.daily-buzz.delivery.engine"
+        assert 'pip install "newsletter[cluster]"' in problem.suggestion
+
+
+def test_a_procrastinate_that_needs_other_tables_is_refused_by_name(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_unfit_worker(site.loaded())
+    ours = job_schema._schema_we_make()
+    monkeypatch.setattr(job_schema, "_schema_we_make", lambda: ours.replace("attempts integer", "tries integer"))
+    with pytest.raises(GuardRefused, match=r"Procrastinate \d+\.\d+\.\d+ needs other tables") as refusal:
+        refuse_unfit_worker(site.loaded())
+    assert "newsletter[cluster]" in refusal.value.hint
+
+
+def test_our_step_makes_the_tables_of_the_procrastinate_that_is_installed() -> None:
+    job_schema.refuse_other_schema()
+    theirs = (resources.files("procrastinate") / "sql" / "schema.sql").read_text()
+    assert job_schema._schema_we_make().endswith(theirs)
+
+
+def test_a_worker_where_there_is_nothing_for_workers_says_so(site: Site) -> None:
+    site.set("engine", '"threads"')
+    with pytest.raises(GuardRefused, match="nothing for workers") as refusal:
+        refuse_unfit_worker(site.loaded())
+    assert "delivery" in refusal.value.hint
