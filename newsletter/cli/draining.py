@@ -15,14 +15,14 @@ from newsletter.cli.exit_codes import ExitCode
 
 #: From the keyboard, from a service manager, from a terminal that was closed.
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-_FIRST = "Finishing the calls that are out; nothing more is begun. Once more leaves at once."
-_SECOND = "Left at once: what was out is unknown until the run is resumed."
+FIRST = "Finishing the calls that are out; nothing more is begun. Once more leaves at once."
+SECOND = "Left at once: what was out is unknown until the run is resumed."
 #: A progress bar has hidden it.
 _SHOW_CURSOR = "\x1b[?25h"
 
 
 @contextmanager
-def draining(stop: threading.Event, *, first: str = _FIRST, second: str = _SECOND) -> Iterator[None]:
+def draining(stop: threading.Event, *, first: str = FIRST, second: str = SECOND) -> Iterator[None]:
     """Within the block the first signal sets `stop`, and the second ends the process with 130; each says its words.
 
     The second is as safe as a power cut: what was in flight becomes unknown. A signal that is ignored (nohup) stays so.

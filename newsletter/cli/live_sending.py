@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from newsletter.pipeline.send_issue import ReadyToSend
     from newsletter.wiring.sending import Watchers
 
+_WORKERS_GO_ON = "Looking on ends; the workers go on sending."
+
 
 def send_live(
     options: Globals, request: IssueRequest, *, confirm: int | None, limit: int | None, metrics: Path | None
@@ -41,6 +43,7 @@ def send_live(
             lambda watchers: live.send(ready, watchers, confirmed=confirmed, limit=limit),
             limit=limit,
             metrics=metrics,
+            by_workers=live.by_workers,
         )
 
 
@@ -71,6 +74,7 @@ def resume_live(
             lambda watchers: live.resume(run, watchers, limit=limit),
             limit=limit,
             metrics=metrics,
+            by_workers=live.by_workers,
         )
 
 
@@ -82,10 +86,16 @@ def _start_log(console: Console) -> None:
 
 
 def _go(
-    console: Console, run: str, send: Callable[[Watchers], RunReport], *, limit: int | None, metrics: Path | None
+    console: Console,
+    run: str,
+    send: Callable[[Watchers], RunReport],
+    *,
+    limit: int | None,
+    metrics: Path | None,
+    by_workers: bool,
 ) -> None:
     from newsletter.cli import run_words
-    from newsletter.cli.draining import draining
+    from newsletter.cli.draining import FIRST, SECOND, draining
     from newsletter.cli.frugality import keep_little
     from newsletter.cli.send_progress import send_progress
     from newsletter.pipeline.run_report import status_document
@@ -95,8 +105,9 @@ def _go(
     keep_little()
     watchers = Watchers()
     started = time.monotonic()
+    first, second = (_WORKERS_GO_ON, _WORKERS_GO_ON) if by_workers else (FIRST, SECOND)
     try:
-        with draining(watchers.stop), send_progress(console, run) as progress:
+        with draining(watchers.stop, first=first, second=second), send_progress(console, run) as progress:
             watchers.on_balance = progress.on_balance
             watchers.observers = [progress]
             found = send(watchers)

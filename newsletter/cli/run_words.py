@@ -11,7 +11,7 @@ from newsletter.cli.exit_codes import ExitCode
 from newsletter.delivery.states import DeliveryState, RunState
 
 if TYPE_CHECKING:
-    from newsletter.delivery.ledger import Balance, RunRecord
+    from newsletter.delivery.ledger import Balance, RunRecord, WorkerRecord
     from newsletter.pipeline.run_report import RunReport
     from newsletter.settings.loaded import Loaded
 
@@ -77,6 +77,15 @@ def grouped_words(found: RunReport) -> Iterator[str]:
         yield f"{number:,} {state.name.lower()}: {words or 'no reason was given'}"
     if more := said[_MOST_WORDS:]:
         yield f"and {len(more):,} other reasons for {sum(number for _, number in more):,}"
+
+
+def worker(one: WorkerRecord) -> str:
+    """`mail-2 pid 123: 41 attempts, 3 batches in hand, 30 recipients in flight`."""
+    said = [f"{one.attempts:,} attempt{'' if one.attempts == 1 else 's'}"]
+    if one.batches:
+        said.append(f"{one.batches:,} batch{'' if one.batches == 1 else 'es'} in hand")
+        said.append(f"{one.in_flight:,} in flight")
+    return f"{one.name}{'' if one.living else ' (gone)'}: {', '.join(said)}"
 
 
 def next_steps(found: RunReport) -> Iterator[str]:

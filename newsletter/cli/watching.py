@@ -155,6 +155,8 @@ def _print(options: Globals, found: RunReport) -> None:
     if found.excluded:
         left_out = ", ".join(f"{number:,} {reason}" for reason, number in found.excluded.items())
         console.say(f"  left out    {left_out}")
+    for worker in found.workers:
+        console.say(f"  worker      {run_words.worker(worker)}")
     for line in run_words.grouped_words(found):
         console.say(f"    {line}")
     for line in run_words.next_steps(found):

@@ -290,6 +290,18 @@ class Delivery:
     at: dt.datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A process that sent, or sends, batches of a run: `host pid 123`; whether it lives, as far as is known; how many
+    attempts it made, and how many batches and recipients are in its hands or in flight."""
+
+    name: str
+    living: bool
+    attempts: int
+    batches: int
+    in_flight: int
+
+
 class Settlement(StrEnum):
     """An operator's word on unknown outcomes."""
 
@@ -375,6 +387,10 @@ class Ledger(Protocol):
 
     def balance(self, run_id: int) -> Balance:
         """The balance sheet as of now."""
+        ...
+
+    def workers(self, run_id: int) -> Sequence[WorkerRecord]:
+        """The processes that had a part in a run that workers send, by name; none of a run in one process's hands."""
         ...
 
     def excluded(self, run_id: int) -> Mapping[str, int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from newsletter.delivery.ledger import Balance, Delivery, Ledger, RunRecord
+from newsletter.delivery.ledger import Balance, Delivery, Ledger, RunRecord, WorkerRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.observing import provider_words
 from newsletter.delivery.states import DeliveryState, Mark, RunState
@@ -23,12 +23,13 @@ MISSED = (DeliveryState.REJECTED, DeliveryState.EXPIRED, DeliveryState.UNKNOWN)
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """A run and its balance sheet at one moment; `reasons` are the provider's words, without the addresses in them,
-    with how often it said them."""
+    with how often it said them; `workers` are those that have or had a part in it, where workers send it."""
 
     run: RunRecord
     balance: Balance
     excluded: Mapping[str, int]
     reasons: Mapping[tuple[DeliveryState, str], int]
+    workers: Sequence[WorkerRecord] = ()
 
     def of(self, state: DeliveryState) -> int:
         """How many recipients are in `state`."""
@@ -52,7 +53,7 @@ def report(ledger: Ledger, run: RunRecord) -> RunReport:
     reasons: Counter[tuple[DeliveryState, str]] = Counter()
     for (state, words), number in ledger.reasons(run.id).items():
         reasons[state, provider_words(words)] += number
-    return RunReport(run, ledger.balance(run.id), ledger.excluded(run.id), reasons)
+    return RunReport(run, ledger.balance(run.id), ledger.excluded(run.id), reasons, ledger.workers(run.id))
 
 
 def status_document(found: RunReport) -> dict[str, object]:
@@ -64,6 +65,7 @@ def status_document(found: RunReport) -> dict[str, object]:
         "provider": run.provider,
         "reason": run.reason,
         "sender": run.sender,
+        "workers": [asdict(worker) for worker in found.workers],
         "planned_at": iso(run.planned_at),
         "started_at": iso(run.started_at),
         "ended_at": iso(run.ended_at),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Balance, Delivery, RunRecord
+from newsletter.delivery.ledger import Balance, Delivery, RunRecord, WorkerRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import OVER, DeliveryState
 from newsletter.store import approving, deliveries, shared_runs
@@ -53,6 +53,13 @@ class LedgerViews:
         """See `Ledger`."""
         with reading(self._engine) as connection:
             return balance_of(read_run(connection, run_id).planned, count_members(connection, run_id))
+
+    def workers(self, run_id: int) -> Sequence[WorkerRecord]:
+        """See `Ledger`."""
+        with reading(self._engine) as connection:
+            if not read_run(connection, run_id).shared:
+                return ()
+            return shared_runs.workers(connection, self._senders, run_id, dt.datetime.now(dt.UTC))
 
     def excluded(self, run_id: int) -> Mapping[str, int]:
         """See `Ledger`."""

@@ -7,17 +7,19 @@ row alone; whoever has a batch shares it, then holds the batch: so what is said 
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Sharing
-from newsletter.delivery.states import OVER, RunState
+from newsletter.delivery.ledger import Sharing, WorkerRecord
+from newsletter.delivery.states import OVER, DeliveryState, RunState
 from newsletter.store import jobs, recovery
+from newsletter.store.batch_rows import read_batches
 from newsletter.store.person_rows import seconds
 from newsletter.store.run_rows import RunRow, change_run, settle_run
 from newsletter.store.senders import Senders
 from newsletter.store.settling import expire_run
-from newsletter.store.tables import batch, run
+from newsletter.store.tables import attempt, batch, run
 
 #: A run that workers send or sent, and that is not at its end; or of which somebody has a batch yet.
 UNSETTLED = sa.and_(
@@ -52,6 +54,30 @@ def living_hands(
         if (name := senders.living(connection, one, now, hold=hold, by_lease=True))
     ]
     return f"{found[0]} and {len(found) - 1} more" if len(found) > 1 else "".join(found)
+
+
+def workers(connection: sa.Connection, senders: Senders, run_id: int, now: dt.datetime) -> list[WorkerRecord]:
+    """The processes that made an attempt of the run or have a batch of it: each of a worker's threads is a sender."""
+    attempts, held, in_flight = Counter[int](), Counter[int](), Counter[int]()
+    made = sa.select(attempt.c.sender_id, sa.func.count()).where(attempt.c.run_id == run_id)
+    for one, number in connection.execute(made.group_by(attempt.c.sender_id)):
+        attempts[one] += number
+    for row in read_batches(connection, run_id, batch.c.sender_id.is_not(None)):
+        assert row.sender_id is not None
+        held[row.sender_id] += 1
+        in_flight[row.sender_id] += row.number_in(DeliveryState.IN_FLIGHT)
+    found: dict[str, WorkerRecord] = {}
+    for one in sorted({*attempts, *held}):
+        name = senders.name(connection, one)
+        before = found.get(name, WorkerRecord(name, False, 0, 0, 0))
+        found[name] = WorkerRecord(
+            name,
+            before.living or bool(senders.living(connection, one, now, by_lease=True)),
+            before.attempts + attempts[one],
+            before.batches + held[one],
+            before.in_flight + in_flight[one],
+        )
+    return [found[name] for name in sorted(found)]
 
 
 def recover_hands(connection: sa.Connection, senders: Senders, row: RunRow, now: dt.datetime) -> list[int]:

@@ -28,8 +28,8 @@ from newsletter.errors import NewsletterError
 SIGN_OF_LIFE, SILENCE = 3.0, 12.0
 #: How often jobs are looked for where no notice of one came: one that becomes due gives none. Seconds.
 LOOK_EVERY = 1.0
-#: When the queue is put in order (cron, with seconds).
-EVERY = "*/5 * * * * *"
+#: When the queue is put in order: every five seconds (cron as croniter reads it, where seconds are the sixth field).
+EVERY = "* * * * * */5"
 #: How soon a wish to stop is noticed. Seconds.
 _GLANCE = 0.1
 #: Seconds between two tries to reach a database that is away: the first, doubled up to the last.

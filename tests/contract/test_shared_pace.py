@@ -182,6 +182,21 @@ def test_while_the_database_is_away_nothing_goes_and_afterwards_it_does(
     assert took(one, 1, 5) is not None
 
 
+def test_a_clock_of_the_server_that_is_set_back_gives_nothing_and_stops_nothing(shared: sa.Engine) -> None:
+    records, bucket = SqlPaceRecords(shared, "vendor"), bucket_of(100.0)
+    assert records.reserve(bucket, 50).wait == 0.0
+    with shared.begin() as connection:
+        connection.execute(sa.text("UPDATE pace SET at = at + 3600"))
+    assert records.reserve_at_once(bucket, 40) is None  # no gift of an hour
+    assert records.reserve(bucket, 10).wait == pytest.approx(0.1, abs=0.02)
+    time.sleep(0.3)
+    assert records.reserve(bucket, 10).wait == 0.0
+    with shared.begin() as connection:
+        connection.execute(sa.text("UPDATE pace SET at = at - 3600"))
+    assert records.reserve_at_once(bucket, 50) is not None  # as much as the bucket holds, and no more
+    assert records.reserve(bucket, 10).wait == pytest.approx(0.1, abs=0.03)
+
+
 def test_a_stop_ends_the_wait_at_once(shared: sa.Engine) -> None:
     one, stop = limiter(shared, 0.01), threading.Event()
     assert took(one, 1, 1) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import random
 import threading
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import time_machine
 from fresh_databases import ERASURE_KEY, empty_tables
 from ledger_runs import (
     DAILY,
@@ -33,7 +35,18 @@ from ledger_runs import (
     windows,
 )
 
-from newsletter.delivery.ledger import BatchLedger, Claim, Halt, NotTaken, Report, RunLost, Settlement, Sharing, Wish
+from newsletter.delivery.ledger import (
+    BatchLedger,
+    Claim,
+    Halt,
+    NotTaken,
+    Report,
+    RunLost,
+    Settlement,
+    Sharing,
+    Wish,
+    WorkerRecord,
+)
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
 from newsletter.delivery.states import Mark, RunState
 from newsletter.errors import GuardRefused
@@ -574,3 +587,26 @@ def test_a_worker_that_does_not_learn_whether_it_was_given_the_batch_gives_it_up
         connection.execute(sa.text("UPDATE batch SET sender_id = :sender, due_at = NULL"), mine)
     assert send_all(taken(worker(shared, tmp_path), uid, 1)).halt is Halt.DONE
     assert states(ledger, run_id) == {S.ACCEPTED: 2}
+
+
+@time_machine.travel(NOW, tick=False)
+def test_status_tells_which_workers_have_a_part_in_a_run(
+    shared: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, uid = begun(shared, tmp_path)
+    one, two = (worker(shared, tmp_path, host, monkeypatch) for host in ("mail-1", "mail-2"))
+    assert one.workers(run_id) == []
+    first = taken(one, uid, 1)
+    claim = one_claim(first)
+    second = taken(two, uid, 2)
+    pid = os.getpid()
+    assert one.workers(run_id) == [
+        WorkerRecord(f"mail-1 pid {pid}", True, 1, 1, 2),
+        WorkerRecord(f"mail-2 pid {pid}", True, 0, 1, 0),
+    ]
+    first.exchange([report(claim, Accepted())], [], now=NOW)
+    for handle in (first, second):
+        handle.close(now=NOW)
+    one.leave(now=NOW)
+    two.leave(now=NOW)
+    assert one.workers(run_id) == [WorkerRecord(f"mail-1 pid {pid}", False, 1, 0, 0)]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -318,6 +321,38 @@ def test_a_connection_that_is_lost_midway_leaves_nothing(
     with pytest.raises(TemporaryError, match="PostgreSQL"):
         copied(quiet, target, tmp_path)
     monkeypatch.undo()
+    assert database_state(target).empty
+    assert copied(quiet, target, tmp_path).rows == 3 * len(metadata.tables)
+
+
+_COPIES = """
+import datetime as dt, sys, time
+from pathlib import Path
+from newsletter.store.copying import copy_database
+from newsletter.store.engine import open_engine
+def slowly(done, total):
+    if done > total // 3:
+        print("midway", flush=True)
+        time.sleep(60)
+one, other = (open_engine(url, Path("/")) for url in sys.argv[1:3])
+copy_database(one, other, locks=Path(sys.argv[3]), now=dt.datetime(2026, 1, 7, tzinfo=dt.UTC), on_progress=slowly)
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_process_that_is_killed_midway_leaves_nothing(
+    quiet: sa.Engine, new_database: Any, tmp_path: Path, kind: str
+) -> None:
+    target = new_database(kind)
+    urls = [engine.url.render_as_string(hide_password=False) for engine in (quiet, target)]
+    command = [sys.executable, "-c", _COPIES, *urls, str(tmp_path / "locks")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "midway\n"
+        process.kill()
+    end = time.monotonic() + 10
+    while not database_state(target).empty and time.monotonic() < end:
+        time.sleep(0.05)  # the server notices a little later
     assert database_state(target).empty
     assert copied(quiet, target, tmp_path).rows == 3 * len(metadata.tables)
 

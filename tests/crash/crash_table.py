@@ -1,4 +1,4 @@
-"""`make crash`: at least so many kills over the whole matrix, the mutations, four workers at once and the soak; prints what came of it.
+"""`make crash`: so many kills over the whole matrix, the mutations, four workers, the soak; prints what came of it.
 
     python tests/crash/crash_table.py --kills 1000
 
@@ -211,9 +211,7 @@ def print_further(tools: Tools) -> bool:
 def print_cluster(tools: Tools, rounds: int, seed: int) -> bool:
     """Four workers, `rounds` times through everything that befalls them; whether all is well."""
     say("\nfour workers on hosts of their own, PostgreSQL")
-    say(
-        "what befalls them                                          mail      kills  lost  doubled  unknown/max      time"
-    )
+    say(f"{'what befalls them':<57} mail      kills  lost  doubled  unknown/max      time")
     well, kills = True, 0
     for number in range(rounds):
         trials: dict[tuple[str, Mail], Callable[[], Finding]] = {}
@@ -236,9 +234,7 @@ def print_cluster(tools: Tools, rounds: int, seed: int) -> bool:
                 say(f"  FAULT {fault}")
             well = well and not done.faults
     over = time_to_take_over(tools)
-    say(
-        f"together {kills} workers killed; a dead one's batch is in other hands after {over.seconds:.1f} s on another host"
-    )
+    say(f"{kills} workers killed; the batch of a dead one is taken up on another host after {over.seconds:.1f} s")
     return well and not over.finding.faults
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from fresh_databases import PostgresServer
+from procrastinate import App
+from procrastinate.periodic import PeriodicRegistry
+from procrastinate.testing import InMemoryConnector
 from servers.smtp_server import SmtpServer
 
 from newsletter import logs, wiring
@@ -366,3 +370,16 @@ def test_a_worker_where_there_is_nothing_for_workers_says_so(site: Site) -> None
     with pytest.raises(GuardRefused, match="nothing for workers") as refusal:
         refuse_unfit_worker(site.loaded())
     assert "delivery" in refusal.value.hint
+
+
+def test_the_queue_is_put_in_order_every_five_seconds_at_any_time_of_day() -> None:
+    """The field of seconds is the sixth one; in the first place it would be minutes."""
+    app = App(connector=InMemoryConnector())
+    task = app.task(name="tick")(lambda timestamp: None)
+    registered = PeriodicRegistry().register_task(  # type: ignore[no-untyped-call]
+        task, serving.EVERY, "", {}
+    )
+    for start in (1_796_033_054.0, 1_796_033_361.0):
+        ticks = [registered.croniter.get_next(float, start_time=start + number * 5) for number in range(20)]
+        assert {later - sooner for sooner, later in pairwise(ticks)} == {5.0}
+        assert 0 < ticks[0] - start <= 5

@@ -76,6 +76,7 @@ COMPOSE = {
     "required": ["services"],
     "properties": {
         "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
+        "x-program": {"type": "object"},
         "services": {"type": "object", "additionalProperties": {"$ref": "#/$defs/service"}},
         "volumes": {"type": "object", "additionalProperties": {"type": "null"}},
         "secrets": {
@@ -95,6 +96,12 @@ COMPOSE = {
             "required": ["image", "restart", "stop_grace_period"],
             "properties": {
                 "image": {"type": "string"},
+                "command": _WORDS,
+                "deploy": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"replicas": {"type": "integer", "minimum": 1}},
+                },
                 "build": {
                     "type": "object",
                     "additionalProperties": False,
@@ -122,8 +129,9 @@ COMPOSE = {
                 "healthcheck": {
                     "type": "object",
                     "additionalProperties": False,
-                    "required": ["test"],
+                    "oneOf": [{"required": ["test"]}, {"required": ["disable"]}],
                     "properties": {
+                        "disable": {"const": True},
                         "test": _WORDS,
                         "interval": _SPAN,
                         "timeout": _SPAN,
@@ -137,49 +145,82 @@ COMPOSE = {
 }
 
 
-def compose() -> Any:
-    return yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+ONE, MANY = "compose.yaml", "compose.cluster.yaml"
 
 
-def test_the_compose_file_has_the_shape_of_one() -> None:
+def compose(name: str = ONE) -> Any:
+    return yaml.safe_load((DEPLOY / name).read_text("utf-8"))
+
+
+def ours(name: str) -> list[Any]:
+    """The services that run the program."""
+    return [service for service in compose(name)["services"].values() if service["image"] == "newsletter"]
+
+
+@pytest.mark.parametrize("name", [ONE, MANY])
+def test_the_compose_file_has_the_shape_of_one(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(COMPOSE)
-    jsonschema.validate(compose(), COMPOSE)
+    jsonschema.validate(compose(name), COMPOSE)
 
 
-def test_what_the_compose_file_names_is_there() -> None:
-    file = compose()
+@pytest.mark.parametrize("name", [ONE, MANY])
+def test_what_the_compose_file_names_is_there(name: str) -> None:
+    file = compose(name)
     services = file["services"]
-    used = [secret for service in services.values() for secret in service.get("secrets", [])]
-    assert sorted(used) == sorted(file["secrets"])
-    mounts = [volume.rpartition(":")[0] for service in services.values() for volume in service["volumes"]]
+    used = {secret for service in services.values() for secret in service.get("secrets", [])}
+    assert used == set(file["secrets"])
+    mounts = [volume.rpartition(":")[0] for service in services.values() for volume in service.get("volumes", [])]
     assert {mount for mount in mounts if mount[0] not in "./$"} == set(file["volumes"])
     for service in services.values():
-        for name, how in service.get("depends_on", {}).items():
+        for needed, how in service.get("depends_on", {}).items():
             assert how["condition"] == "service_healthy"
-            assert "healthcheck" in services[name]
+            assert "healthcheck" in services[needed]
         named = re.findall(r"/run/secrets/(\w+)", " ".join(service["environment"].values()))
-        assert sorted(named) == sorted(service["secrets"])
-    build = services["newsletter"]["build"]
-    assert (DEPLOY / build["context"] / build["dockerfile"]).resolve() == DEPLOY / "Dockerfile"
+        assert sorted(named) == sorted(service.get("secrets", []))
+    for service in ours(name):
+        build = service["build"]
+        assert (DEPLOY / build["context"] / build["dockerfile"]).resolve() == DEPLOY / "Dockerfile"
 
 
-def test_the_compose_file_shows_no_secret_keeps_to_this_machine_and_lets_a_send_drain() -> None:
-    program, database = (compose()["services"][name] for name in ("newsletter", "postgres"))
-    for name, value in {**program["environment"], **database["environment"]}.items():
-        if re.search("KEY|PASSWORD", name):
-            assert "/run/secrets/" in value, name
-    assert "@" in program["environment"]["NEWSLETTER__DATABASE__URL"]
-    assert not re.search(r"//[^/@]*:[^/@]*@", program["environment"]["NEWSLETTER__DATABASE__URL"])
-    assert all(port.startswith("127.0.0.1:") for port in program["ports"])
-    assert "ports" not in database
-    assert seconds(program["stop_grace_period"]) > DRAIN
+@pytest.mark.parametrize("name", [ONE, MANY])
+def test_the_compose_file_shows_no_secret_keeps_to_this_machine_and_lets_a_send_drain(name: str) -> None:
+    services = compose(name)["services"]
+    for service in services.values():
+        for key, value in service["environment"].items():
+            if re.search("KEY|PASSWORD", key):
+                assert "/run/secrets/" in value, key
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert "ports" not in services["postgres"]
+    for program in ours(name):
+        assert "@" in program["environment"]["NEWSLETTER__DATABASE__URL"]
+        assert not re.search(r"//[^/@]*:[^/@]*@", program["environment"]["NEWSLETTER__DATABASE__URL"])
+        assert seconds(program["stop_grace_period"]) > DRAIN
 
 
-def test_the_settings_take_what_the_container_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [ONE, MANY])
+def test_the_settings_take_what_the_container_says(tmp_path: Path, name: str) -> None:
     shutil.copy(ROOT / "config.toml", tmp_path)
-    said = {**image_environment(), **compose()["services"]["newsletter"]["environment"]}
-    environment = {name: value for name, value in said.items() if name.startswith("NEWSLETTER")}
-    assert len(environment) >= 5
-    settings = load_settings(tmp_path / "config.toml", environment).settings
-    assert settings.web.host == "0.0.0.0"
-    assert settings.database.url == environment["NEWSLETTER__DATABASE__URL"]
+    for service in ours(name):
+        said = {**image_environment(), **service["environment"]}
+        environment = {key: value for key, value in said.items() if key.startswith("NEWSLETTER")}
+        assert len(environment) >= 5
+        settings = load_settings(tmp_path / "config.toml", environment).settings
+        assert settings.web.host == "0.0.0.0"
+        assert settings.database.url == environment["NEWSLETTER__DATABASE__URL"]
+
+
+def test_with_many_machines_all_processes_are_set_alike_and_some_are_more_than_one() -> None:
+    scheduler, worker = (compose(MANY)["services"][name] for name in ("scheduler", "worker"))
+    assert scheduler["environment"] == worker["environment"]
+    assert worker["environment"]["NEWSLETTER__NEWSLETTERS__DAILY_BUZZ__DELIVERY__ENGINE"] == "procrastinate"
+    assert (scheduler["deploy"]["replicas"], worker["deploy"]["replicas"]) == (2, 3)
+    assert any(".[alerts,cluster]" in said for word, said in instructions() if word == "RUN")
+
+
+@pytest.mark.parametrize("service", ["scheduler", "worker"])
+def test_what_the_services_run_is_a_command_with_these_options(service: str) -> None:
+    command = compose(MANY)["services"][service]["command"]
+    done = subprocess.run(
+        [sys.executable, "-m", "newsletter", command[0], "--help"], capture_output=True, text=True, check=True
+    )
+    assert all(word in done.stdout for word in command if word.startswith("--"))

@@ -22,11 +22,12 @@ from newsletter.cli.exit_codes import ExitCode
 from newsletter.settings.cron_line import parse_cron
 
 UNITS = sorted((DEPLOY / "systemd").iterdir())
-GUIDES = [ROOT / "docs/guide/deployment.md", ROOT / "docs/guide/git-flow.md"]
+GUIDES = [ROOT / "docs/guide" / name for name in ("deployment.md", "git-flow.md", "many-machines.md")]
 
 #: How a command line begins, and what ends it within a line of a shell.
 _COMMAND = re.compile(
-    r"(?:ExecStart=\S*/|^ *|&& |then |\$ |sudo -iu newsletter |docker compose run (?:--[a-z-]+ )*|`)newsletter ([^`]+)"
+    r"(?:(?:ExecStart=\S*/|^ *|&& |then |\$ |sudo -iu newsletter |docker compose run (?:--[a-z-]+ )*|`)newsletter"
+    r"|docker compose --file \S+ run (?:--[a-z-]+ )*scheduler) ([^`]+)"
 )
 _ENDS = re.compile(r" 2>| \|| >|;|$")
 #: What stands for itself in a script.
@@ -70,6 +71,7 @@ def test_every_command_line_is_one_that_the_program_takes(line: tuple[str, int, 
 def test_the_command_lines_were_found() -> None:
     found = {name: sum(one == name for one, *_ in LINES) for name, *_ in LINES}
     assert found.pop("docs/guide/deployment.md") > 15
+    assert found.pop("docs/guide/many-machines.md") > 8
     assert found == {
         "deploy/Dockerfile": 1,
         "deploy/check-issues.yml": 2,
@@ -79,6 +81,7 @@ def test_the_command_lines_were_found() -> None:
         "deploy/systemd/newsletter-bounces.service": 1,
         "deploy/systemd/newsletter-once.service": 1,
         "deploy/systemd/newsletter-web.service": 1,
+        "deploy/systemd/newsletter-worker.service": 1,
         "docs/guide/git-flow.md": 6,
     }
     with pytest.raises(typer.TyperException):
@@ -156,7 +159,7 @@ def test_a_service_writes_into_its_project_only_and_says_what_its_exit_codes_mea
     assert ExitCode.TEMPORARY.value not in map(int, service.get("RestartPreventExitStatus", "").split())
 
 
-@pytest.mark.parametrize("name", ["newsletter.service", "newsletter-once.service"])
+@pytest.mark.parametrize("name", ["newsletter.service", "newsletter-once.service", "newsletter-worker.service"])
 def test_a_send_has_the_time_to_drain(name: str) -> None:
     service = unit(DEPLOY / "systemd" / name)["Service"]
     assert service["KillMode"] == "mixed"  # SIGTERM is for the program alone

@@ -59,6 +59,8 @@ def run(state: RunState, sender: str = "") -> RunRecord:
 
 
 PLANNED = Situation(BEGUN, run(RunState.PLANNED), "now", ready="now")
+#: With workers, of whom there is none at this moment.
+SHARED = Situation(BEGUN, replace(run(RunState.SENDING), shared=True), "now")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,8 @@ PLANNED = Situation(BEGUN, run(RunState.PLANNED), "now", ready="now")
         (Situation(), 119, Step.PREPARE),
         (Situation(), 120, Step.MISS),
         (Situation(record=BEGUN), 10, Step.PREPARE),
+        (SHARED, 10, Step.WAIT),
+        (SHARED, 300, Step.EXPIRE),
         (Situation(record=BEGUN), 120, Step.MISS),
         (PLANNED, -1, Step.WAIT),
         (PLANNED, 0, Step.SEND),

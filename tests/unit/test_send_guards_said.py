@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -36,6 +37,13 @@ def run(state: RunState, *, reason: str = "", sender: str = "", began: dt.dateti
         reason=reason,
         sender=sender,
     )
+
+
+def test_a_run_that_workers_send_is_being_sent_whoever_is_there_at_this_moment() -> None:
+    shared = replace(run(RunState.SENDING), shared=True)
+    with pytest.raises(GuardRefused, match="It is being sent, since 06:34 HKT by workers") as refused:
+        guards.refuse_known_run(shared, SENT, NOW)
+    assert "newsletter watch daily-buzz/2026-01-07" in refused.value.hint
 
 
 class TestApproved:
