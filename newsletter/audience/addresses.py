@@ -7,8 +7,10 @@ in less than one, with the same result (a test compares the two).
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress, repeat
 
 import email_validator
 import idna
@@ -18,13 +20,21 @@ from email_validator.rfc_constants import CASE_INSENSITIVE_MAILBOX_NAMES
 LONGEST = 254
 #: email-validator looks at no local part of this length or less for more than its characters (RFC 5321, 4.5.3.1.1).
 _LONGEST_LOCAL = 64
-#: A local part that is nothing but letters, digits and the signs of RFC 5322's atoms, with single dots between.
-_PLAIN_LOCAL = re.compile(r"[a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~]+(?:\.[a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~]+)*", re.ASCII)
+#: The signs of RFC 5322's atoms, for a regular expression.
+_ATOM = r"a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~"
+#: A local part that is nothing but these, with single dots between.
+_PLAIN_LOCAL = re.compile(rf"[{_ATOM}]++(?:\.[{_ATOM}]++)*+", re.ASCII)
+#: The same wherever its dots are, which takes half as long.
+_SIGNS_OF_LOCAL = re.compile(rf"[{_ATOM}.]++", re.ASCII)
 #: A host name of letters and digits with single hyphens inside its labels; `--` marks an IDN, among others.
-_PLAIN_DOMAIN = re.compile(r"(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+([a-z]{2,63})", re.ASCII | re.IGNORECASE)
+_PLAIN_DOMAIN = re.compile(r"(?:[a-zA-Z0-9]++(?:-[a-zA-Z0-9]++)*+\.)+([a-zA-Z]{2,63})", re.ASCII)
+#: The same of many, a line each: the domain, and what stands behind its last dot.
+_PLAIN_DOMAINS = re.compile(rf"^({_PLAIN_DOMAIN.pattern})$", re.ASCII | re.MULTILINE)
 #: RFC 1035, 2.3.4: a label has at most 63 octets. Whoever has no more than that in all needs no look at each.
 _LONGEST_PLAIN_DOMAIN = 63
 _RESERVED = frozenset(name.rpartition(".")[2] for name in email_validator.SPECIAL_USE_DOMAIN_NAMES)
+#: A longer domain is left to a closer look; behind any local part this one keeps within the limit.
+_LONGEST_ORDINARY_DOMAIN = LONGEST - 1 - _LONGEST_LOCAL
 #: RFC 2142: these are spelled in lower case.
 _ROLES = frozenset(CASE_INSENSITIVE_MAILBOX_NAMES)
 #: How many domains are remembered; a million addresses have some ten thousand, most of them once.
@@ -65,12 +75,49 @@ def mailable(text: str) -> str:
     """The address in `text` as it is sent to; in lower case it is the key. Raises BadAddress."""
     stripped = text.strip().removeprefix("\ufeff")
     local, at, domain = stripped.rpartition("@")
-    if at and len(local) <= _LONGEST_LOCAL and _PLAIN_LOCAL.fullmatch(local) and local.lower() not in _ROLES:
+    if at and len(local) <= _LONGEST_LOCAL and _PLAIN_LOCAL.fullmatch(local):
         # a longer domain is none, and must not be remembered
         ascii_domain = _ascii_domain(domain) if len(domain) <= LONGEST else None
         if ascii_domain and len(local) + 1 + max(len(domain), len(ascii_domain)) <= LONGEST:
-            return f"{local}@{ascii_domain}"
+            lower = local.lower()
+            return f"{lower if lower in _ROLES else local}@{ascii_domain}"
     return _validated(stripped)
+
+
+def plainly_mailable(texts: Sequence[str]) -> list[str]:
+    """`mailable` of each, many at a time, where a look tells what it says; '' where that takes more than one, and where
+    an apostrophe in front may be the guard of a spreadsheet (`spreadsheets`)."""
+    local_parts, ats, domains = zip(*map(str.rpartition, map(str.strip, texts), repeat("@")), strict=True)
+    together = "\n".join(["", *local_parts, ""])
+    if ".." in together or "\n." in together or ".\n" in together or "\n'" in together:
+        local_parts = tuple(local if _PLAIN_LOCAL.fullmatch(local) and local[0] != "'" else "" for local in local_parts)
+    if max(map(len, local_parts)) > _LONGEST_LOCAL:
+        local_parts = tuple(local if len(local) <= _LONGEST_LOCAL else "" for local in local_parts)
+    if not _ROLES.isdisjoint(map(str.lower, local_parts)):
+        # others become ASCII in lower case: the sign of Kelvin, for one
+        local_parts = tuple(
+            lower if (lower := local.lower()) in _ROLES and local.isascii() else local for local in local_parts
+        )
+    plain = map(_SIGNS_OF_LOCAL.fullmatch, local_parts)
+    ascii_domains = map(_ascii_domains(set(compress(domains, ats))).get, domains)
+    return [
+        f"{local}@{domain}" if signs and domain else ""
+        for local, signs, domain in zip(local_parts, plain, ascii_domains, strict=True)
+    ]
+
+
+def _ascii_domains(domains: Collection[str]) -> dict[str, str]:
+    """Each domain as A-labels, where it is one behind every plain local part; else ''."""
+    found = {
+        domain: domain.lower()
+        for domain, last in _PLAIN_DOMAINS.findall("\n".join(domains))
+        if len(domain) <= _LONGEST_PLAIN_DOMAIN and last.lower() not in _RESERVED
+    }
+    for domain in domains:
+        if domain not in found:
+            ascii_domain = (_ascii_domain(domain) or "") if len(domain) <= _LONGEST_ORDINARY_DOMAIN else ""
+            found[domain] = ascii_domain if len(ascii_domain) <= _LONGEST_ORDINARY_DOMAIN else ""
+    return found
 
 
 def displayed(address: str) -> str:

@@ -12,6 +12,8 @@ from newsletter.audience.spreadsheets import unguarded
 
 LONGEST_NAME = 200
 LONGEST_VALUE = 2_000
+#: RFC 5646, 4.4.1: a language tag of more is none.
+LONGEST_LANGUAGE = 35
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Go prints times so, and listmonk with it: 2024-01-02 15:04:05.999999 +0000 UTC
 _GO_TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.\d+)? ([+-]\d\d)(\d\d)(?: [A-Z]+)?")
@@ -36,14 +38,14 @@ def has_control(text: str) -> bool:
 
 
 #: Longer texts are hardly alike, and ten thousand of them would be remembered.
-_REMEMBERED = 200
+REMEMBERED = 200
 
 
 def clean_again(text: str, longest: int) -> str:
     """`clean`, for what many rows say alike."""
     if not text:
         return text
-    return _clean_again(text, longest) if len(text) <= _REMEMBERED else clean(text, longest)
+    return _clean_again(text, longest) if len(text) <= REMEMBERED else clean(text, longest)
 
 
 _clean_again = lru_cache(1_000)(clean)
@@ -53,7 +55,7 @@ def words(text: str) -> tuple[str, ...]:
     """`a; b|c` → a, b, c."""
     if not text:
         return ()
-    return _words_again(text) if len(text) <= _REMEMBERED else _words(text)
+    return _words_again(text) if len(text) <= REMEMBERED else _words(text)
 
 
 def _words(text: str) -> tuple[str, ...]:

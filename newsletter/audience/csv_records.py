@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 from newsletter.audience.csv_lines import LONGEST_LINE, TextLines
@@ -18,6 +19,10 @@ _KEPT = 1_000
 #: Before a header, spreadsheets may name the delimiter.
 _SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?[\r\n]*", re.IGNORECASE)
 _DELIMITERS = ",;\t|"
+#: Files whose line ends were converted twice have one behind each line.
+_EMPTY_LINES = frozenset(["\n", "\r\n", "\r"])
+#: Records of lines that do not stand for one each are handed on together: so many, or of so many characters.
+_TOGETHER, _TOGETHER_CHARACTERS = 500, 50_000
 
 
 class Record(NamedTuple):
@@ -26,6 +31,24 @@ class Record(NamedTuple):
     line: int
     fields: list[str]
     fault: str = ""
+
+
+class RecordBlock(NamedTuple):
+    """Some records, in their order: the number of each one's first line, and its fields; blank ones may be among them.
+
+    `faults` says what is wrong with those that have a fault, by their position from 0.
+    """
+
+    lines: Sequence[int]
+    rows: Sequence[list[str]]
+    faults: dict[int, str]
+
+    def records(self) -> Iterator[Record]:
+        """The same one by one, without blank ones."""
+        for at, (line, fields) in enumerate(zip(self.lines, self.rows, strict=True)):
+            fault = self.faults.get(at, "")
+            if fault or not is_blank(fields):
+                yield Record(line, fields, fault)
 
 
 class Records:
@@ -47,23 +70,38 @@ class Records:
         self._delimiter = self._find_delimiter()
 
     def __iter__(self) -> Iterator[Record]:
+        for block in self.blocks():
+            yield from block.records()
+
+    def header(self) -> Record | None:
+        """The first record, where it is asked for first; None where there is none."""
         while block := self._next_block():
-            if self._width and _is_cut(block[0]):  # it comes alone
+            self._again.extend(block)
+            # what follows it stays in `_again`
+            if (record := next(self._line_by_line(), None)) is not None:
+                return record
+        return None
+
+    def blocks(self) -> Iterator[RecordBlock]:
+        """The records, or those behind the header: as many at a time as were read together."""
+        while block := self._next_block():
+            if self._width and _is_cut(block[0]):
+                self._again.extend(block[1:])
                 self._number += 1
-                yield self._cut(block[0])
+                yield _together([self._cut(block[0])])
                 continue
             rows = self._one_a_line(block) if self._width else None
             if rows is None:
                 self._again.extend(block)
-                yield from self._line_by_line()
+                yield from _gathered(self._line_by_line())
             else:
-                number, self._number = self._number, self._number + len(rows)
-                for fields in rows:
-                    number += 1
-                    for field in fields:
-                        if field and not field.isspace():
-                            yield Record(number, fields)
-                            break
+                first, self._number = self._number + 1, self._number + len(rows)
+                lines: Sequence[int] = range(first, first + len(rows))
+                if not _EMPTY_LINES.isdisjoint(block):
+                    said = [line not in _EMPTY_LINES for line in block]
+                    lines, rows = list(compress(lines, said)), list(compress(rows, said))
+                if rows:
+                    yield RecordBlock(lines, rows, {})
 
     def _next_block(self) -> list[str]:
         """Lines that were pulled before and not used, or else new ones; none at the end."""
@@ -75,6 +113,9 @@ class Records:
 
     def _one_a_line(self, block: list[str]) -> list[list[str]] | None:
         """The records, where each line is one and none breaks the format; nearly all blocks of nearly all files."""
+        if self._delimiter in _DELIMITERS and '"' not in "".join(block):
+            # then a delimiter is nothing else; this takes half as long
+            return [line.rstrip("\r\n").split(self._delimiter) for line in block]
         try:
             rows = list(csv.reader(block, delimiter=self._delimiter, strict=True))
         except csv.Error:
@@ -103,10 +144,8 @@ class Records:
                 yield self._cut(first)
                 continue
             self._width = self._width or len(fields)
-            for field in fields:
-                if field and not field.isspace():
-                    yield Record(line, fields)
-                    break
+            if not is_blank(fields):
+                yield Record(line, fields)
 
     def _feed(self) -> Iterator[str]:
         """The lines in `_again`; of the next block only what the last of them is open for."""
@@ -160,6 +199,37 @@ class Records:
             self._number += 1
             return named[1]
         return max(_DELIMITERS, key=first.count)
+
+
+def is_blank(fields: Sequence[str]) -> bool:
+    """Whether a record says nothing."""
+    for field in fields:  # noqa: SIM110 - all() takes three times as long, and every record is looked at
+        if field and not field.isspace():
+            return False
+    return True
+
+
+def _gathered(records: Iterable[Record]) -> Iterator[RecordBlock]:
+    some: list[Record] = []
+    characters = 0
+    for record in records:
+        some.append(record)
+        characters += sum(map(len, record.fields))
+        if len(some) >= _TOGETHER or characters >= _TOGETHER_CHARACTERS:
+            yield _together(some)
+            some, characters = [], 0
+    if some:
+        yield _together(some)
+
+
+def _together(records: Sequence[Record]) -> RecordBlock:
+    lines, rows, faults = [], [], {}
+    for at, record in enumerate(records):
+        lines.append(record.line)
+        rows.append(record.fields)
+        if record.fault:
+            faults[at] = record.fault
+    return RecordBlock(lines, rows, faults)
 
 
 def _is_cut(line: str) -> bool:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from newsletter.audience.model import Excluded, Exclusion, Member, Subscriber
+from newsletter.audience.model import Excluded, Exclusion, Member, Subscriber, SubscriberColumns
 from newsletter.audience.people import (
     Consent,
     Departure,
@@ -31,7 +31,7 @@ class AudienceStore(Protocol):
 
     def import_rows(
         self,
-        rows: Iterable[Subscriber],
+        rows: Iterable[Subscriber | SubscriberColumns],
         terms: ImportTerms,
         *,
         now: dt.datetime,
@@ -40,7 +40,8 @@ class AudienceStore(Protocol):
     ) -> ImportSummary:
         """Adds and updates subscribers; constant memory. Importing the same rows again changes nothing.
 
-        `rows` are good rows; `invalid` of the summary stays 0. A suppressed person is counted and left as they are.
+        `rows` are good rows, one by one or many at a time; `invalid` of the summary stays 0. A suppressed person is
+        counted and left as they are.
         """
         ...
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from newsletter.audience.csv_cells import has_control
 from newsletter.audience.csv_file import Reject, SubscriberCsv, clean_cell
-from newsletter.audience.model import Excluded, Subscriber
+from newsletter.audience.model import Excluded, Subscriber, SubscriberColumns
 from newsletter.audience.people import ImportSummary, ImportTerms
 from newsletter.audience.store import AudienceStore
 from newsletter.errors import AudienceError, Place, UsageError
@@ -118,8 +118,10 @@ def open_list(path: Path, shown: str) -> BinaryIO:
         raise AudienceError(f"cannot be read: {error.strerror}", place=Place(shown), hint=hint) from None
 
 
-def _good(csv: SubscriberCsv, bad: RejectsFile, left_out: Callable[[Excluded], None]) -> Iterator[Subscriber]:
-    for row in csv.rows():
+def _good(
+    csv: SubscriberCsv, bad: RejectsFile, left_out: Callable[[Excluded], None]
+) -> Iterator[Subscriber | SubscriberColumns]:
+    for row in csv.columns_of_rows():
         if isinstance(row, Reject):
             bad.add(row)
             left_out(csv.excluded(row))

@@ -6,8 +6,8 @@ import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
-from newsletter.audience.csv_file import SubscriberCsv
-from newsletter.audience.model import Subscriber
+from newsletter.audience.csv_file import Reject, SubscriberCsv
+from newsletter.audience.model import Subscriber, SubscriberColumns
 from newsletter.audience.store import AudienceStore
 from newsletter.pipeline.import_subscribers import Progress, open_list
 from newsletter.pipeline.left_out_rows import LeftOutRows
@@ -36,8 +36,7 @@ def sync_before_sending(
                 left_out.add(row)
 
 
-def _good_rows(file: Path, shown: str) -> Iterator[Subscriber]:
+def _good_rows(file: Path, shown: str) -> Iterator[Subscriber | SubscriberColumns]:
     with open_list(file, shown) as opened:
-        yield from (
-            row for row in SubscriberCsv(opened, shown, own_list=file.stem).rows() if isinstance(row, Subscriber)
-        )
+        rows = SubscriberCsv(opened, shown, own_list=file.stem).columns_of_rows()
+        yield from (row for row in rows if not isinstance(row, Reject))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from newsletter.audience.model import Excluded, Exclusion, Member, Subscriber
+from newsletter.audience.model import Excluded, Exclusion, Member, Subscriber, SubscriberColumns
 from newsletter.audience.people import (
     Consent,
     Departure,
@@ -45,7 +45,7 @@ class SqlAudience:
 
     def import_rows(
         self,
-        rows: Iterable[Subscriber],
+        rows: Iterable[Subscriber | SubscriberColumns],
         terms: ImportTerms,
         *,
         now: dt.datetime,

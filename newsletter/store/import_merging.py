@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.store.import_comparing import compared
+from newsletter.store.import_comparing import KEPT, compared, says_more
 from newsletter.store.import_staging import load, new_temporary, temporary
 from newsletter.store.person_rows import packed_attributes, packed_tags, unpacked_attributes, unpacked_tags
 from newsletter.store.tables import Id, subscriber
@@ -25,7 +25,6 @@ changed = temporary(
 )
 #: The columns that a file replaces where it says something else; tags and attributes are added to.
 _REPLACED = ("name", "language", "timezone")
-_KEPT = (*_REPLACED, "tags", "attributes")
 _CHUNK = 2_000
 
 Kept = tuple[str, ...]
@@ -43,7 +42,7 @@ def merge_people(connection: sa.Connection) -> int:
         load(connection, changed, chunk)
         count += len(chunk)
     if count:
-        said = {name: changed.c[name] for name in _KEPT}
+        said = {name: changed.c[name] for name in KEPT}
         connection.execute(sa.update(subscriber).values(said).where(subscriber.c.id == changed.c.id))
     return count
 
@@ -71,14 +70,13 @@ def merged(kept: Kept, rows: Iterable[Kept]) -> Kept:
 
 def _candidates() -> sa.Select[Any]:
     """The rows that may change somebody, with what is kept of them; by person, in the order of the file."""
-    differs = [sa.and_(compared.c[name] != "", compared.c[name] != subscriber.c[name]) for name in _KEPT]
-    columns: list[sa.ColumnElement[Any]] = [subscriber.c.id, *(subscriber.c[name] for name in _KEPT)]
-    columns += [compared.c[name].label(f"said_{name}") for name in _KEPT]
+    columns: list[sa.ColumnElement[Any]] = [subscriber.c.id, *(subscriber.c[name] for name in KEPT)]
+    columns += [compared.c[name].label(f"said_{name}") for name in KEPT]
     known = sa.or_(compared.c.several == 1, compared.c.subscriber_id.is_not(None))
     return (
         sa.select(*columns)
         .join_from(compared, subscriber, subscriber.c.key == compared.c.key)
-        .where(compared.c.barred == 0, known, sa.or_(compared.c.several == 1, *differs))
+        .where(compared.c.barred == 0, known, sa.or_(compared.c.several == 1, says_more(compared)))
         .order_by(compared.c.key, compared.c.n)
         # another transaction may be adding tags to the same person
         .with_for_update(of=subscriber)
@@ -86,7 +84,7 @@ def _candidates() -> sa.Select[Any]:
 
 
 def _changes(rows: Iterable[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
-    width = len(_KEPT)
+    width = len(KEPT)
     for person_id, group in groupby(rows, key=lambda row: row[0]):
         said = list(group)
         kept = tuple(said[0][1 : 1 + width])

@@ -12,16 +12,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.audience.model import ConsentState, Subscriber
+from newsletter.audience.model import ConsentState, Subscriber, SubscriberColumns
 from newsletter.audience.people import ImportSummary, ImportTerms, LiftedBy, SuppressionReason
 from newsletter.errors import GuardRefused
 from newsletter.store.advisory_locks import AdvisoryLock, hold
 from newsletter.store.engine import own_connection, reading, staging
-from newsletter.store.import_comparing import Barred, compare, compared, is_recorded
+from newsletter.store.import_comparing import KEPT, Barred, compare, compared, in_several_rows, is_recorded
 from newsletter.store.import_merging import changed, merge_people
+from newsletter.store.import_packing import Claim, Staged
 from newsletter.store.import_staging import (
-    Claim,
-    Staged,
     make_lists,
     stage,
     stage_erased,
@@ -48,7 +47,7 @@ _MOST_LIFTED = 5_000
 
 def import_rows(
     engine: sa.Engine,
-    rows: Iterable[Subscriber],
+    rows: Iterable[Subscriber | SubscriberColumns],
     terms: ImportTerms,
     *,
     now: dt.datetime,
@@ -92,11 +91,11 @@ def _settle(
         # the few sorts and joins that follow are of all the rows; the default of 4 MB sends them to disk
         connection.exec_driver_sql("SET LOCAL work_mem = '64MB'")
     current = erased_people(connection)
-    stage_erased(connection, erased, current, erasure_key)
+    done.apart |= stage_erased(connection, erased, current, erasure_key)
     stage_lists(connection, done.lists)
     if done.departures or terms.reconsent:
         hold_address(connection, *_in_doubt(connection, terms))
-        stage_erased(connection, current, erased_people(connection), erasure_key)
+        done.apart |= stage_erased(connection, current, erased_people(connection), erasure_key)
     make_lists(connection, done.lists)
 
 
@@ -132,7 +131,7 @@ def _write(
         _record_departures(connection, terms, seconds(now))
     if terms.reconsent:
         _lift_suppressions(connection, terms.reconsent, now, erasure_key)
-    compare(connection)
+    compare(connection, done)
     _add_people(connection, seconds(now))
     merge_people(connection)
     met = _add_memberships(connection, seconds(now))
@@ -237,13 +236,14 @@ def _lift_suppressions(connection: sa.Connection, why: str, now: dt.datetime, er
 
 def _add_people(connection: sa.Connection, now: int) -> None:
     """Everyone who is not known, from the first of their rows; `merge_people` adds what their other rows say."""
-    said = ("key", "address", "name", "language", "timezone", "tags", "attributes")
-    rows = sa.select(*(compared.c[name] for name in said), sa.literal(now)).where(
+    address = sa.func.coalesce(compared.c.address, compared.c.key)
+    said = [compared.c[name] for name in KEPT]
+    rows = sa.select(compared.c.key, address, *said, sa.literal(now)).where(
         compared.c.subscriber_id.is_(None), compared.c.barred == 0
     )
-    names = [*said, "created_at"]
+    names = ["key", "address", *KEPT, "created_at"]
     _add(connection, subscriber, names, rows.where(compared.c.several == 0))
-    first_wins = rows.where(compared.c.several == 1).order_by(compared.c.key, compared.c.n)
+    first_wins = rows.where(in_several_rows(compared)).order_by(compared.c.key, compared.c.n)
     connection.execute(insert_new(connection, subscriber).from_select(names, first_wins))
 
 
@@ -344,7 +344,7 @@ def _record_consents(connection: sa.Connection, terms: ImportTerms, now: int) ->
         .where(compared.c.fresh == 1, compared.c.barred == 0)
     )
     connection.execute(sa.insert(consent).from_select(names, fresh.where(compared.c.repeated == 0)))
-    more = fresh.where(compared.c.repeated == 1, sa.not_(is_recorded(compared))).distinct()
+    more = fresh.where(in_several_rows(compared), compared.c.repeated == 1, sa.not_(is_recorded(compared))).distinct()
     connection.execute(sa.insert(consent).from_select(names, more))
     for claim, words in ((Claim.CONFIRMED, terms.confirmed_by), (Claim.RECONSENT, terms.reconsent)):
         if words:
@@ -382,14 +382,15 @@ def _summary(connection: sa.Connection, done: Staged) -> ImportSummary:
     )
     new = sa.and_(compared.c.was.is_(None), compared.c.barred == 0, compared.c.repeated == 0)
     pending = sa.case((sa.and_(new, compared.c.agreed == 0), 1), else_=0)
-    parts: sa.FromClause = sa.select(compared.c.n, outcome.label("outcome"), pending.label("pending")).subquery()
+    each_row = sa.select(compared.c.n, outcome.label("outcome"), pending.label("pending"))
+    # with an offset, SQLite decides of each row once, and not for each of the sums
+    parts: sa.FromClause = each_row.offset(0).subquery()
     if done.several_lists:
         highest = [sa.func.max(parts.c[name]).label(name) for name in ("outcome", "pending")]
         parts = sa.select(parts.c.n, *highest).group_by(parts.c.n).subquery()
-    counted = sa.select(parts.c.outcome, sa.func.count(), sa.func.sum(parts.c.pending)).group_by(parts.c.outcome)
-    found: dict[str, int] = {}
-    waiting = 0
-    for number, rows, some in connection.execute(counted):
-        found[_OUTCOMES[number]] = rows
-        waiting += int(some)
-    return ImportSummary(rows=done.rows, pending=waiting, **found)
+    each = [sa.func.sum(sa.case((parts.c.outcome == number, 1), else_=0)) for number in range(len(_OUTCOMES))]
+    *counts, waiting = connection.execute(sa.select(*each, sa.func.sum(parts.c.pending))).one()
+    found = {name: int(count or 0) for name, count in zip(_OUTCOMES, counts, strict=True)}
+    # and those that were not even compared in full
+    found["unchanged"] += done.rows - sum(found.values())
+    return ImportSummary(rows=done.rows, pending=int(waiting or 0), **found)
