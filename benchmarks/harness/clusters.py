@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -109,7 +110,7 @@ class Server:
         self._tell(f"CREATE DATABASE {name} {how}")
         return name
 
-    def _ask(self, statement: str) -> object:
+    def _ask(self, statement: str) -> Any:
         with self.engine.connect() as connection:
             return connection.exec_driver_sql(statement).scalar()
 

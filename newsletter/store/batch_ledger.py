@@ -20,7 +20,8 @@ from newsletter.store.journal import Entry, Event
 from newsletter.store.person_rows import seconds
 from newsletter.store.recovery import let_go_of
 from newsletter.store.run_ledger import SqlRunLedger, Tools
-from newsletter.store.run_rows import RunRow, change_run, count_members, read_run, record, share_run
+from newsletter.store.run_rows import RunRow, change_run, read_run, record, share_run
+from newsletter.store.run_sums import count_members
 from newsletter.store.run_windows import RunWindows
 from newsletter.store.senders import Sender
 from newsletter.store.tables import batch, sender

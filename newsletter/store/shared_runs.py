@@ -22,6 +22,7 @@ from newsletter.store.tables import batch, run
 #: A run that workers send or sent, and that is not at its end; or of which somebody has a batch yet.
 UNSETTLED = sa.and_(
     run.c.shared == 1,
+    run.c.ended_at.is_(None),  # else nobody has any; without this all batches of all runs are looked through
     sa.or_(
         run.c.state == RunState.SENDING.value,
         sa.exists().where(batch.c.run_id == run.c.id, batch.c.sender_id.is_not(None)),
