@@ -65,11 +65,7 @@ class SqlBatchLedger(SqlRunLedger):
                 self._hands.counts = count_members(connection, run_id, self._number)
             self._closed = True
             self._give_back(self._sender)
-            if (ended := end_where_done(self._tools, run_id, now)) is not None:
-                return ended
-        with reading(self._tools.engine) as connection:
-            row = read_run(connection, run_id)
-            return record(row, shared_runs.living_hands(connection, self._tools.senders, run_id, now))
+        return see_to_end(self._tools, run_id, now)
 
     def abandon(self) -> None:
         """See `BatchLedger`."""
@@ -115,8 +111,10 @@ class SqlBatchLedger(SqlRunLedger):
         return turn, exchange, left
 
 
-def end_where_done(tools: Tools, run_id: int, now: dt.datetime) -> RunRecord | None:
-    """Gives a shared run its end where nothing of it is left, and nobody has any of it; the run then. None: it goes on.
+def see_to_end(tools: Tools, run_id: int, now: dt.datetime) -> RunRecord:
+    """Gives a shared run its end where nothing of it is left, and nobody has any of it; the run as it is then.
+
+    Of one that goes on `sender` is left open: after each batch somebody asks, and nobody wants to know.
 
     Each worker asks after it let go of its batch, in a transaction of its own: of the last two at least one sees that
     nothing is left, and where both do the second finds it done.
@@ -126,7 +124,8 @@ def end_where_done(tools: Tools, run_id: int, now: dt.datetime) -> RunRecord | N
         over = seconds(now) >= row.deadline
         # one that was cancelled has no end before the last calls are reported
         if row.ended_at is not None or (not over and shared_runs.is_open(connection, run_id)):
-            return None
+            sent = row.state == RunState.SENDING
+            return record(row, "" if sent else shared_runs.living_hands(connection, tools.senders, run_id, now))
     with writing(tools.engine) as connection:
         row = shared_runs.end(connection, read_run(connection, run_id, hold=True), now)
         said = record(row, shared_runs.living_hands(connection, tools.senders, run_id, now))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import math
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from typing import Any
 from weakref import WeakSet
 
 import sqlalchemy as sa
+from sqlalchemy.pool import ConnectionPoolEntry
 
+from newsletter.delivery.clock import boot_time
 from newsletter.errors import GuardRefused, OutputError, Place
 from newsletter.store.failures import failures
 from newsletter.store.mounts import network_file_system
@@ -31,6 +34,9 @@ _SCRUB_WAIT = 5
 SILENCE = 20
 #: How long a new connection to PostgreSQL may take, in seconds.
 _CONNECT_WAIT = 10
+#: A connection that nobody used for longer is asked whether it lives before somebody does. Seconds.
+_ASK_AFTER = 1.0
+_UNUSED_SINCE = "newsletter_unused_since"
 #: All engines that are in use; their pools are closed when the program ends.
 _OPEN: WeakSet[sa.Engine] = WeakSet()
 #: An execution option, for the events below.
@@ -170,10 +176,8 @@ def _sqlite_engine(path: Path) -> sa.Engine:
 
 def _postgresql_engine(url: sa.URL) -> sa.Engine:
     wait: dict[str, Any] = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_WAIT}
-    # pre-ping: the daemon outlives restarts of the server
-    engine = sa.create_engine(
-        url.set(drivername="postgresql+psycopg"), connect_args=wait, pool_pre_ping=True, hide_parameters=True
-    )
+    engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), connect_args=wait, hide_parameters=True)
+    _ask_the_idle(engine)
 
     @sa.event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:
@@ -186,6 +190,24 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
         connection.commit()
 
     return engine
+
+
+def _ask_the_idle(engine: sa.Engine) -> None:
+    """The daemon outlives restarts of the server: a connection that was not used for a while is asked whether it lives.
+    SQLAlchemy's own `pool_pre_ping` asks each time, and so makes two transactions of each."""
+
+    @sa.event.listens_for(engine, "checkin")
+    def _note(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_UNUSED_SINCE] = boot_time()
+
+    @sa.event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if boot_time() < record.info.get(_UNUSED_SINCE, math.inf) + _ASK_AFTER:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.InvalidatePoolError from error  # a new one is made, in place of all others too
 
 
 def _refuse_network(path: Path, mounts: str | None) -> None:

@@ -47,11 +47,7 @@ def living_hands(
     connection: sa.Connection, senders: Senders, run_id: int, now: dt.datetime, *, hold: bool = False
 ) -> str:
     """Who of those that have a batch lives: `host pid 123 and 2 more`; '' for nobody."""
-    found = [
-        name
-        for one in hands(connection, run_id)
-        if (name := senders.living(connection, one, now, hold=hold, by_lease=True))
-    ]
+    found = senders.living_among(connection, hands(connection, run_id), now, hold=hold)
     return f"{found[0]} and {len(found) - 1} more" if len(found) > 1 else "".join(found)
 
 

@@ -248,6 +248,15 @@ batch = sa.Table(
     sa.Index("ix_batch_run_id_first_id", "run_id", "first_id"),
     sqlite_with_rowid=False,
 )
+# few are in hands: they are found without a look at all others
+_in_hands = batch.c.sender_id.is_not(None)
+sa.Index(
+    "ix_batch_run_id_sender_id",
+    batch.c.run_id,
+    batch.c.sender_id,
+    postgresql_where=_in_hands,
+    sqlite_where=_in_hands,
+)
 
 attempt = sa.Table(
     "attempt",

@@ -371,6 +371,30 @@ def test_a_connection_that_the_server_ends_is_a_temporary_error_and_the_next_one
         assert connection.exec_driver_sql("SELECT 1").scalar() == 1
 
 
+@pytest.mark.parametrize("lay_still", [True, False])
+def test_a_connection_that_lay_still_is_asked_whether_it_lives_and_no_other(
+    postgres: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lay_still: bool
+) -> None:
+    monkeypatch.setattr(engine_module, "_ASK_AFTER", 0 if lay_still else 60)
+    asked: list[object] = []
+    inner = postgres.dialect.do_ping
+    monkeypatch.setattr(postgres.dialect, "do_ping", lambda one: asked.append(one) or inner(one))
+    with reading(postgres) as connection:
+        number = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+    with reading(postgres) as connection:
+        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar() == number
+    assert len(asked) == lay_still
+    other = open_engine(postgres.url.render_as_string(hide_password=False), tmp_path)
+    with other.connect() as connection:  # as a restart does
+        assert connection.exec_driver_sql(f"SELECT pg_terminate_backend({number}, 5000)").scalar() is True
+    other.dispose()
+    if not lay_still:
+        with pytest.raises(TemporaryError), reading(postgres) as connection:
+            connection.exec_driver_sql("SELECT 1")
+    with reading(postgres) as connection:
+        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar() != number
+
+
 def test_errors_of_calls_that_go_past_sqlalchemy_are_told_as_well(postgres: sa.Engine) -> None:
     """COPY is such a call."""
 

@@ -229,6 +229,25 @@ def test_a_worker_whose_clock_is_off_refuses(site: Site, said: list[dict[str, ob
     assert "the clock of this machine is 30 s" in refused(site, run, said, now=now)
 
 
+def test_a_clock_that_is_set_is_noticed_at_once_though_the_databases_is_asked_for_seldom(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, parts, ahead = site.planned(), site.parts(), [0.0]
+    asked: list[None] = []
+    inner = parts.ledger.clock
+    monkeypatch.setattr(parts.ledger, "clock", lambda: asked.append(None) or inner())
+    batches = Batches(parts, lambda: dt.datetime.now(dt.UTC) + dt.timedelta(seconds=ahead[0]), sits_out=0.0)
+    batches.one(run.uid, 1, threading.Event())
+    ahead[0] = 30.0
+    batches.one(run.uid, 2, threading.Event())
+    assert (len(asked), len(site.server.taken)) == (1, 4)
+    assert "the clock of this machine is 30 s" in str([line for line in said if line["event"] == "worker_not_fit"])
+    ahead[0] = 0.0
+    batches.one(run.uid, 2, threading.Event())
+    assert len(site.server.taken) == 8
+    parts.close()
+
+
 def test_a_worker_that_was_mended_goes_on(site: Site, said: list[dict[str, object]]) -> None:
     run = site.planned()
     issue = site.folder / "issues/2026-01-07.txt"

@@ -1,6 +1,7 @@
-"""Runs that are over get their sums (`run_count`), so that nobody reads all their batches to show them.
+"""Runs that are over get their sums (`run_count`), so that nobody reads all their batches to show them; and batches in
+hands are found by an index.
 
-Takes some 40 ms for each run of a million.
+Takes some 60 ms for each run of a million.
 """
 
 from __future__ import annotations
@@ -21,8 +22,16 @@ _OVER = """SELECT id FROM run WHERE state IN ('finished', 'cancelled', 'expired'
 
 
 def upgrade() -> None:
-    """Add a column to `run`, and sum up those that are over; what pruning left of their sums stays in them."""
+    """Add an index and a column, and sum up the runs that are over; what pruning left of their sums stays in them."""
     op.add_column("run", sa.Column("summed", sa.Integer(), server_default="0", nullable=False))
+    in_hands = sa.text("sender_id IS NOT NULL")
+    op.create_index(
+        "ix_batch_run_id_sender_id",
+        "batch",
+        ["run_id", "sender_id"],
+        postgresql_where=in_hands,
+        sqlite_where=in_hands,
+    )
     connection = op.get_bind()
     for run_id in connection.execute(sa.text(_OVER)).scalars().all():
         _sum_up(connection, run_id)
