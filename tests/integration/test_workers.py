@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import sqlalchemy as sa
@@ -233,14 +234,13 @@ def test_a_clock_that_is_set_is_noticed_at_once_though_the_databases_is_asked_fo
     site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, parts, ahead = site.planned(), site.parts(), [0.0]
-    asked: list[None] = []
-    inner = parts.ledger.clock
-    monkeypatch.setattr(parts.ledger, "clock", lambda: asked.append(None) or inner())
+    asked = mock.Mock(wraps=parts.ledger.clock)
+    monkeypatch.setattr(parts.ledger, "clock", asked)
     batches = Batches(parts, lambda: dt.datetime.now(dt.UTC) + dt.timedelta(seconds=ahead[0]), sits_out=0.0)
     batches.one(run.uid, 1, threading.Event())
     ahead[0] = 30.0
     batches.one(run.uid, 2, threading.Event())
-    assert (len(asked), len(site.server.taken)) == (1, 4)
+    assert (asked.call_count, len(site.server.taken)) == (1, 4)
     assert "the clock of this machine is 30 s" in str([line for line in said if line["event"] == "worker_not_fit"])
     ahead[0] = 0.0
     batches.one(run.uid, 2, threading.Event())
