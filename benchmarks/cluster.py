@@ -177,16 +177,16 @@ def show_sending(server: Server, database: str, folder: Path, cases: Sequence[Te
             batches, lives = terms.batches_of(workers), workers * took.seconds
             each = (took.commits - rate * lives) / batches
             cpu = max(0.0, took.cpu - idle_cpu * lives) / batches
+            own = max(0.0, took.workers_cpu - workers * start) / told.messages
             print(
                 f"    answers {terms.delay:>3} ms late, {workers} worker{'s' if workers > 1 else ' '}"
                 f"{told.messages:>15,}{told.speed:>10,.0f}{told.speed / workers:>10,.0f}{told.speed / first:>8.2f}"
-                f"{1000 * max(0.0, took.workers_cpu - workers * start) / told.messages:>13.2f}{each:>8.1f} a batch{1000 * cpu:>8.1f} ms each"
-                f"{took.connections:>13}",
+                f"{1000 * own:>13.2f}{each:>8.1f} a batch{1000 * cpu:>8.1f} ms each{took.connections:>13}",
                 flush=True,
             )
     print(
         f"    idle, a worker: {rate:.1f} transactions a second, and {1000 * idle_cpu:.1f} ms of PostgreSQL's processor "
-        f"time; {idle.connections / most:.0f} connections; {start:.1f} s of processor time to start and {IDLE:.0f} s of idling"
+        f"time; {idle.connections / most:.0f} connections; its own {start:.1f} s, to start and be idle for {IDLE:.0f} s"
     )
 
 

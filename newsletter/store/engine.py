@@ -34,6 +34,8 @@ _SCRUB_WAIT = 5
 SILENCE = 20
 #: How long a new connection to PostgreSQL may take, in seconds.
 _CONNECT_WAIT = 10
+#: To PostgreSQL, in one process; who needs one more waits for it. Transactions are short.
+_MOST_CONNECTIONS = 15
 #: A connection that nobody used for longer is asked whether it lives before somebody does. Seconds.
 _ASK_AFTER = 1.0
 _UNUSED_SINCE = "newsletter_unused_since"
@@ -176,7 +178,15 @@ def _sqlite_engine(path: Path) -> sa.Engine:
 
 def _postgresql_engine(url: sa.URL) -> sa.Engine:
     wait: dict[str, Any] = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_WAIT}
-    engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), connect_args=wait, hide_parameters=True)
+    engine = sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        connect_args=wait,
+        hide_parameters=True,
+        # none is closed because others are there: to make one costs the server more than several transactions
+        pool_size=_MOST_CONNECTIONS,
+        max_overflow=0,
+        pool_use_lifo=True,
+    )
     _ask_the_idle(engine)
 
     @sa.event.listens_for(engine, "connect")
