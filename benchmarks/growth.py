@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ from newsletter.store.ledger import SqlLedger
 from newsletter.store.packing import pack
 from newsletter.store.pruning import PrunedRuns, prune_runs
 from newsletter.store.state_bytes import pack_states
-from newsletter.store.tables import attempt, batch, delivery_note, run, sender
+from newsletter.store.tables import attempt, batch, delivery_note, run, run_count, sender
 from newsletter.store.upgrade import upgrade
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # it is run as a file, and what freezing.py fills serves here too
@@ -62,7 +63,7 @@ class Figures:
 
 
 def finished_runs(numbers: range, people: int) -> Iterator[tuple[_Row, Sequence[Sequence[_Row]]]]:
-    """The run and its batches, attempts and words, as rows of their tables, of each; number 1 is the latest
+    """The run and its batches, attempts, words and sums, as rows of their tables, of each; number 1 is the latest
     one."""
     chance = random.Random(1)
     some = sorted(chance.sample(range(1, people * 23 // 20), people))
@@ -75,12 +76,14 @@ def finished_runs(numbers: range, people: int) -> Iterator[tuple[_Row, Sequence[
         day = (NOW - dt.timedelta(days=age + 1)).date().isoformat()
         batches: list[_Row] = []
         notes: list[_Row] = []
+        sums: Counter[int] = Counter()
         for place, (ids, kept) in enumerate(zip(members, packed, strict=True), 1):
             states = bytearray((accepted,)) * len(ids)
             for one in sorted(chance.sample(range(len(ids)), 2)):
                 states[one] = refused
                 notes.append((number, ids[one], "550", "5.1.1 no such user here", ended))
             states[chance.randrange(len(ids))] = bounced
+            sums.update(states)
             ends = (ids[0], ids[-1], pack_states(states), 1, 1, ended, None, None, None)
             batches.append((number, place, kept, len(ids), *ends))
         attempts = [
@@ -88,7 +91,8 @@ def finished_runs(numbers: range, people: int) -> Iterator[tuple[_Row, Sequence[
         ]
         names = (number, f"uid{number}", "archive", day, "", "finished", "", "c0ffee", "Morning", "benchmark")
         run_row = (*names, _A_BATCH, '{"lists": ["daily-buzz"]}', people, ended, ended, ended, ended, None)
-        yield run_row, (batches, attempts, notes)
+        counts = [(number, byte, count) for byte, count in sorted(sums.items())]
+        yield (*run_row, 0, None, "", "", 1), (batches, attempts, notes, counts)
 
 
 def fill_ledger(engine: sa.Engine, numbers: range, people: int) -> None:
@@ -100,7 +104,7 @@ def fill_ledger(engine: sa.Engine, numbers: range, people: int) -> None:
     for row, rest in finished_runs(numbers, people):
         with writing(engine) as connection:
             write_rows(connection, run, [row])
-            for table, rows in zip((batch, attempt, delivery_note), rest, strict=True):
+            for table, rows in zip((batch, attempt, delivery_note, run_count), rest, strict=True):
                 write_rows(connection, table, rows)
     if engine.dialect.name == "postgresql":
         with writing(engine) as connection:

@@ -6,10 +6,11 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from newsletter import __version__
+from newsletter.delivery.clock import boot_time
 from newsletter.delivery.ledger import RunRecord
 from newsletter.errors import GuardRefused
 from newsletter.pipeline.prepare import Prepared, letterhead_of
@@ -18,6 +19,8 @@ from newsletter.settings.provider_model import SmtpProvider
 #: How far a worker's clock may be from the database's, in seconds: two of them may be twice as far from each other, and
 #: a lease ends `newsletter.store.senders.MARGIN` later than calls do.
 CLOCKS_APART = 4.0
+#: How often the database's clock is asked for. Seconds.
+CLOCK_EVERY = 5.0
 
 
 def setup_of(prepared: Prepared, keys: Sequence[str]) -> str:
@@ -69,6 +72,24 @@ def refuse_other_mail(run: RunRecord, prepared: Prepared, keys: Sequence[str]) -
             hint="Copy config.toml from there, and give this machine the same site.secret_key; where a provider is "
             "reached may differ, and nothing else of its table.",
         )
+
+
+class DatabaseClock:
+    """What the database's clock says: asked for every few seconds, and carried on in between by one that nobody sets.
+    Used by several threads at once."""
+
+    def __init__(self) -> None:
+        #: when it was asked (`boot_time`), and its answer
+        self._known: tuple[float, dt.datetime] | None = None
+
+    def now(self, ask: Callable[[], dt.datetime]) -> dt.datetime:
+        """Raises what `ask` does."""
+        known = self._known
+        if known is None or boot_time() > known[0] + CLOCK_EVERY:
+            began = boot_time()
+            self._known = known = began, ask()
+        asked_at, said = known
+        return said + dt.timedelta(seconds=boot_time() - asked_at)
 
 
 def refuse_other_clock(database: dt.datetime, here: dt.datetime) -> None:

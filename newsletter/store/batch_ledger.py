@@ -20,7 +20,8 @@ from newsletter.store.journal import Entry, Event
 from newsletter.store.person_rows import seconds
 from newsletter.store.recovery import let_go_of
 from newsletter.store.run_ledger import SqlRunLedger, Tools
-from newsletter.store.run_rows import RunRow, change_run, count_members, read_run, record, share_run
+from newsletter.store.run_rows import RunRow, change_run, read_run, record, share_run
+from newsletter.store.run_sums import count_members
 from newsletter.store.run_windows import RunWindows
 from newsletter.store.senders import Sender
 from newsletter.store.tables import batch, sender
@@ -64,11 +65,7 @@ class SqlBatchLedger(SqlRunLedger):
                 self._hands.counts = count_members(connection, run_id, self._number)
             self._closed = True
             self._give_back(self._sender)
-            if (ended := end_where_done(self._tools, run_id, now)) is not None:
-                return ended
-        with reading(self._tools.engine) as connection:
-            row = read_run(connection, run_id)
-            return record(row, shared_runs.living_hands(connection, self._tools.senders, run_id, now))
+        return see_to_end(self._tools, run_id, now)
 
     def abandon(self) -> None:
         """See `BatchLedger`."""
@@ -122,8 +119,10 @@ class SqlBatchLedger(SqlRunLedger):
         return turn, exchange, left
 
 
-def end_where_done(tools: Tools, run_id: int, now: dt.datetime) -> RunRecord | None:
-    """Gives a shared run its end where nothing of it is left, and nobody has any of it; the run then. None: it goes on.
+def see_to_end(tools: Tools, run_id: int, now: dt.datetime) -> RunRecord:
+    """Gives a shared run its end where nothing of it is left, and nobody has any of it; the run as it is then.
+
+    Of one that goes on `sender` is left open: after each batch somebody asks, and nobody wants to know.
 
     Each worker asks after it let go of its batch, in a transaction of its own: of the last two at least one sees that
     nothing is left, and where both do the second finds it done.
@@ -133,7 +132,8 @@ def end_where_done(tools: Tools, run_id: int, now: dt.datetime) -> RunRecord | N
         over = seconds(now) >= row.deadline
         # one that was cancelled has no end before the last calls are reported
         if row.ended_at is not None or (not over and shared_runs.is_open(connection, run_id)):
-            return None
+            sent = row.state == RunState.SENDING
+            return record(row, "" if sent else shared_runs.living_hands(connection, tools.senders, run_id, now))
     with writing(tools.engine) as connection:
         row = shared_runs.end(connection, read_run(connection, run_id, hold=True), now)
         said = record(row, shared_runs.living_hands(connection, tools.senders, run_id, now))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import math
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from typing import Any
 from weakref import WeakSet
 
 import sqlalchemy as sa
+from sqlalchemy.pool import ConnectionPoolEntry
 
+from newsletter.delivery.clock import boot_time
 from newsletter.errors import GuardRefused, OutputError, Place
 from newsletter.store.failures import failures
 from newsletter.store.mounts import network_file_system
@@ -33,6 +36,11 @@ SILENCE = 20
 #: (libpq's parameters; the last in milliseconds), before others wait for what it holds.
 _CONNECTION: dict[str, Any] = {"connect_timeout": 10, "keepalives_idle": 5, "keepalives_interval": 3}
 _CONNECTION |= {"keepalives_count": 3, "tcp_user_timeout": 1000 * SILENCE}
+#: To PostgreSQL, in one process; who needs one more waits for it. Transactions are short.
+_MOST_CONNECTIONS = 15
+#: A connection that nobody used for longer is asked whether it lives before somebody does. Seconds.
+_ASK_AFTER = 1.0
+_UNUSED_SINCE = "newsletter_unused_since"
 #: All engines that are in use; their pools are closed when the program ends.
 _OPEN: WeakSet[sa.Engine] = WeakSet()
 #: An execution option, for the events below.
@@ -176,10 +184,16 @@ def _sqlite_engine(path: Path) -> sa.Engine:
 def _postgresql_engine(url: sa.URL) -> sa.Engine:
     # what the URL says is stronger
     settings = {name: value for name, value in _CONNECTION.items() if name not in url.query}
-    # pre-ping: the daemon outlives restarts of the server
     engine = sa.create_engine(
-        url.set(drivername="postgresql+psycopg"), connect_args=settings, pool_pre_ping=True, hide_parameters=True
+        url.set(drivername="postgresql+psycopg"),
+        connect_args=settings,
+        hide_parameters=True,
+        # none is closed because others are there: to make one costs the server more than several transactions
+        pool_size=_MOST_CONNECTIONS,
+        max_overflow=0,
+        pool_use_lifo=True,
     )
+    _ask_the_idle(engine)
 
     @sa.event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:
@@ -192,6 +206,24 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
         connection.commit()
 
     return engine
+
+
+def _ask_the_idle(engine: sa.Engine) -> None:
+    """The daemon outlives restarts of the server: a connection that was not used for a while is asked whether it lives.
+    SQLAlchemy's own `pool_pre_ping` asks each time, and so makes two transactions of each."""
+
+    @sa.event.listens_for(engine, "checkin")
+    def _note(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_UNUSED_SINCE] = boot_time()
+
+    @sa.event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if boot_time() < record.info.get(_UNUSED_SINCE, math.inf) + _ASK_AFTER:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.InvalidatePoolError from error  # a new one is made, in place of all others too
 
 
 def _refuse_network(path: Path, mounts: str | None) -> None:

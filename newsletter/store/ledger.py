@@ -14,7 +14,7 @@ from newsletter.delivery.ledger import Balance, RunPlan, RunRecord, Settlement, 
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import OVER, DeliveryState, Mark, RunState
 from newsletter.errors import GuardRefused, Place, TemporaryError
-from newsletter.store import approving, freezing, recovery, settling, shared_batches, shared_runs
+from newsletter.store import approving, freezing, recovery, run_sums, settling, shared_batches, shared_runs
 from newsletter.store.batch_rows import Stale
 from newsletter.store.engine import reading, writing
 from newsletter.store.journal import Claimed, Entry, Event, Journal
@@ -25,7 +25,6 @@ from newsletter.store.run_rows import (
     RunRow,
     balance_of,
     change_run,
-    count_members,
     find_run,
     name_of,
     read_run,
@@ -33,6 +32,7 @@ from newsletter.store.run_rows import (
     settle_run,
     share_run,
 )
+from newsletter.store.run_sums import count_members
 from newsletter.store.run_windows import windows_of
 from newsletter.store.senders import Sender, Senders
 from newsletter.store.shared_batches import SharedBatches
@@ -195,6 +195,8 @@ class SqlLedger(SharedBatches, LedgerViews):
                 raise GuardRefused(f"{name_of(row)} was cancelled", hint="Nothing more of it is sent.")
             self._refuse_living(connection, row, now)
             dead = self._recover(connection, row, now)
+            if was_summed := row.summed:
+                run_sums.open_up(connection, run_id)
             opened = settling.open_again(connection, run_id, states, deadline, now)
             values: dict[str, object] = {"sender_id": None}
             if opened:
@@ -202,7 +204,9 @@ class SqlLedger(SharedBatches, LedgerViews):
                 values |= {"state": RunState.PAUSED.value, "reason": reason, "ended_at": None}
                 values["deadline"] = seconds(deadline)
                 self._journal.append([Entry(str(name_of(row)), row.uid, Event.REOPENED, now)])
-            change_run(connection, run_id, **values)
+            row = change_run(connection, run_id, **values)
+            if was_summed and not opened:
+                settle_run(connection, row, now)
         self._senders.clear(dead)
         return opened
 
@@ -253,7 +257,7 @@ class SqlLedger(SharedBatches, LedgerViews):
             # exchanges between them. (One that shares it and then wants it alone would wait for others who do.)
             alone = not self._in_hands(connection, row) and row.state not in OVER
             row = read_run(connection, row.id, hold=True) if alone else share_run(connection, row.id)
-            news, settled = settling.record_marks(connection, row.id, marks)
+            news, settled = settling.record_marks(connection, row, marks)
             if settled and not self._in_hands(connection, row):
                 if not alone and row.state not in OVER:
                     raise Stale  # it was let go in between

@@ -14,7 +14,8 @@ from newsletter.delivery.states import OVER, DeliveryState
 from newsletter.store import approving, deliveries, shared_runs
 from newsletter.store.engine import reading
 from newsletter.store.person_rows import moment
-from newsletter.store.run_rows import RunRow, balance_of, count_members, read_run, record
+from newsletter.store.run_rows import RunRow, balance_of, read_run, record
+from newsletter.store.run_sums import count_members
 from newsletter.store.senders import Senders
 from newsletter.store.tables import run, run_exclusion, test_send
 
@@ -110,6 +111,8 @@ class LedgerViews:
             return [record(row, self._who(connection, row, now)) for row in rows]
 
     def _who(self, connection: sa.Connection, row: RunRow, now: dt.datetime) -> str:
+        if row.ended_at is not None:
+            return ""
         if row.shared:
             return shared_runs.living_hands(connection, self._senders, row.id, now)
         return self._senders.living(connection, row.sender_id, now)

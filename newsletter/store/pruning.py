@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from newsletter.delivery.states import CLAIMABLE, OVER, DeliveryState
 from newsletter.store.engine import reading, writing
 from newsletter.store.person_rows import seconds
-from newsletter.store.run_rows import count_members, read_run
+from newsletter.store.run_rows import read_run
+from newsletter.store.run_sums import add, count_members
 from newsletter.store.state_bytes import count_bytes, states_of
-from newsletter.store.tables import attempt, batch, delivery_note, run, run_count, run_window
+from newsletter.store.tables import attempt, batch, delivery_note, run, run_window
 
 #: Rows of one transaction. Whoever writes meanwhile waits for so many at most.
 _ROWS = 250
@@ -113,15 +114,8 @@ def _drop_batches(connection: sa.Connection, run_id: int) -> _Step:
     if _UNSETTLED & states_of(counts).keys():  # opened again, and not over any more, or damaged
         return _NOTHING
     connection.execute(sa.delete(batch).where(batch.c.run_id == run_id, batch.c.number <= rows[-1].number))
-    kept = dict(
-        connection.execute(sa.select(run_count.c.byte, run_count.c.count).where(run_count.c.run_id == run_id)).all()
-    )
-    connection.execute(sa.delete(run_count).where(run_count.c.run_id == run_id))
-    counts.update(kept)
-    connection.execute(
-        sa.insert(run_count),
-        [{"run_id": run_id, "byte": byte, "count": number} for byte, number in sorted(counts.items())],
-    )
+    if not connection.scalar(sa.select(run.c.summed).where(run.c.id == run_id)):  # else these are in them already
+        add(connection, run_id, counts)
     if last:
         connection.execute(sa.delete(run_window).where(run_window.c.run_id == run_id))
     return Counter(batches=len(rows), recipients=sum(row.size for row in rows), runs=int(last)), not last

@@ -31,12 +31,12 @@ from newsletter.store.run_rows import (
     RunRow,
     balance_of,
     change_run,
-    count_members,
     read_run,
     record,
     settle_run,
     share_run,
 )
+from newsletter.store.run_sums import count_members, move
 from newsletter.store.run_windows import RunWindows
 from newsletter.store.selecting import standing_members
 from newsletter.store.senders import Sender, Senders
@@ -188,6 +188,8 @@ class SqlRunLedger:
                 if claiming.allowance is None or claiming.allowance > 0:
                     claims[number] = claiming.grant(wish)
         turn.finish()
+        if row.summed:  # it ended, and this is said once more of calls that were reported
+            move(connection, row.id, turn.moves())
         for write in words:  # after the batches, as everybody does: no two wait for each other
             write()
         next_due = None
@@ -236,6 +238,7 @@ class SqlRunLedger:
         """Another process has the run, or had it: what became of our calls still counts."""
         with writing(self._tools.engine) as connection:
             row = read_run(connection, self._record.id, hold=True)
+            moves: Counter[tuple[int, int]] = Counter()
             for report in sorted(reports, key=lambda one: one.claim.batch):
                 there = read_batch(connection, row.id, report.claim.batch)
                 if there is None:
@@ -244,7 +247,10 @@ class SqlRunLedger:
                 if there.sender_id is None:
                     there.let_go(seconds(now))
                 there.save(connection)
+                moves += there.moves
                 self._words(connection, report, applied, whole=False, now=now)
+            if row.summed:
+                move(connection, row.id, moves.items())
             if row.sender_id is None:
                 self._settle(connection, row, now)
 

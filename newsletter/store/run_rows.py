@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +14,12 @@ from newsletter.delivery.ledger import Balance, RunRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import CLAIMABLE, OVER, RunState, settled_state
 from newsletter.errors import UsageError
+from newsletter.store import run_sums
 from newsletter.store.person_rows import moment, seconds
 from newsletter.store.run_signals import tell_change
 from newsletter.store.shared_pace import forget_tally
-from newsletter.store.state_bytes import count_bytes, marks_of, states_of
-from newsletter.store.tables import batch, run, run_count
+from newsletter.store.state_bytes import marks_of, states_of
+from newsletter.store.tables import run
 
 RunRow = sa.Row[Any]
 
@@ -125,19 +125,6 @@ def change_run(connection: sa.Connection, run_id: int, **values: object) -> RunR
     return connection.execute(_ONE, {"of_run": run_id}).one()
 
 
-def count_members(connection: sa.Connection, run_id: int, number: int | None = None) -> Counter[int]:
-    """How many members have each byte of state and marks, those included whose batches were pruned; `number`: those of
-    this batch."""
-    counts: Counter[int] = Counter()
-    wanted = _STATES if number is None else _STATES.where(batch.c.number == number)
-    for states, size in connection.execute(wanted, {"of_run": run_id}):
-        counts.update(count_bytes(states, size))
-    if number is None:
-        for byte, forgotten in connection.execute(_FORGOTTEN, {"of_run": run_id}):
-            counts[byte] += forgotten
-    return counts
-
-
 def balance_of(planned: int, counts: Mapping[int, int]) -> Balance:
     """The balance sheet, from the bytes counted."""
     return Balance(planned, states_of(counts), marks_of(counts))
@@ -148,12 +135,16 @@ def settle_run(connection: sa.Connection, row: RunRow, now: dt.datetime) -> RunR
 
     For a run that no living process has. One that has something left to send stays, or becomes paused if it was held.
     """
-    counts = states_of(count_members(connection, row.id))
+    found = run_sums.count_members(connection, row.id)
+    counts = states_of(found)
     if sum(counts.values()) != row.planned:
         raise UnbalancedRun(
             f"{name_of(row)}: {row.planned} recipients were planned, and {sum(counts.values())} are found"
         )
-    if any(counts.get(state) for state in CLAIMABLE):
+    left = any(counts.get(state) for state in CLAIMABLE)
+    if row.summed and (left or settled_state(counts) not in OVER):  # a damaged database, or another program's
+        run_sums.open_up(connection, row.id)
+    if left:
         if row.state == RunState.HELD:
             return change_run(connection, row.id, state=RunState.PAUSED.value, reason="something is left to send again")
         return row
@@ -161,9 +152,11 @@ def settle_run(connection: sa.Connection, row: RunRow, now: dt.datetime) -> RunR
     if row.state == RunState.CANCELLED and state in OVER:
         state = RunState.CANCELLED
     ended = (row.ended_at or seconds(now)) if state in OVER else None
-    if (row.state, row.ended_at) == (state, ended):
+    if state in OVER and not row.summed:
+        run_sums.keep(connection, row.id, found)
+    if (row.state, row.ended_at, row.summed) == (state, ended, state in OVER):
         return row
-    return change_run(connection, row.id, state=state.value, reason="", ended_at=ended)
+    return change_run(connection, row.id, state=state.value, reason="", ended_at=ended, summed=int(state in OVER))
 
 
 _ONE = sa.select(run).where(run.c.id == sa.bindparam("of_run"))
@@ -174,5 +167,3 @@ _NAMED = sa.select(run).where(
 )
 _HELD = _ONE.with_for_update()
 _SHARED = _ONE.with_for_update(read=True)
-_FORGOTTEN = sa.select(run_count.c.byte, run_count.c.count).where(run_count.c.run_id == sa.bindparam("of_run"))
-_STATES = sa.select(batch.c.states, batch.c.size).where(batch.c.run_id == sa.bindparam("of_run"))

@@ -12,7 +12,7 @@ import fcntl
 import os
 import socket
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,6 +191,14 @@ class Senders:
         wanted = sa.select(sender).where(sender.c.id == number)
         row = connection.execute(wanted.with_for_update() if hold else wanted).one_or_none()
         return f"{_name(row.host)} pid {row.pid}" if row is not None and self._lives(row, now, by_lease) else ""
+
+    def living_among(
+        self, connection: sa.Connection, numbers: Sequence[int], now: dt.datetime, *, hold: bool = False
+    ) -> list[str]:
+        """The same of several at once, by lease: who of them lives."""
+        wanted = sa.select(sender).where(sender.c.id.in_(numbers)).order_by(sender.c.id)
+        rows = connection.execute(wanted.with_for_update() if hold else wanted).all() if numbers else []
+        return [f"{_name(row.host)} pid {row.pid}" for row in rows if self._lives(row, now, by_lease=True)]
 
     def lease_until(self, connection: sa.Connection, number: int) -> int:
         """Until when this sender counts as alive, whatever becomes of it. Seconds since 1970."""

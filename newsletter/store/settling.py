@@ -6,6 +6,7 @@ Every function takes a connection within a transaction of the caller's, and the 
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from newsletter.store.delivery_notes import OPERATOR, drop_notes, keep_notes, no
 from newsletter.store.person_rows import seconds
 from newsletter.store.recovery import may_hold, reopen
 from newsletter.store.run_rows import RunRow, change_run
+from newsletter.store.run_sums import move
 from newsletter.store.run_windows import extend_windows
 from newsletter.store.state_bytes import alike
 from newsletter.store.tables import batch
@@ -93,10 +95,11 @@ def open_again(
     return opened
 
 
-def record_marks(connection: sa.Connection, run_id: int, marks: Mapping[int, Mark]) -> tuple[int, int]:
+def record_marks(connection: sa.Connection, row: RunRow, marks: Mapping[int, Mark]) -> tuple[int, int]:
     """Puts down what a provider reported of deliveries, by subscriber: of how many it is news, how many it settled."""
-    news = 0
+    news, run_id = 0, row.id
     settled: list[int] = []
+    moves: Counter[tuple[int, int]] = Counter()
     for number, ids in batches_of(connection, run_id, sorted(marks)).items():
         one = read_batch(connection, run_id, number, hold=True)
         if one is None:
@@ -114,7 +117,10 @@ def record_marks(connection: sa.Connection, run_id: int, marks: Mapping[int, Mar
             if one.sender_id is None and not one.claimable:
                 one.due_at = None
             one.save(connection)
+            moves += one.moves
     drop_notes(connection, run_id, settled)
+    if row.summed:
+        move(connection, run_id, moves.items())
     return news, len(settled)
 
 

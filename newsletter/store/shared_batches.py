@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from newsletter.delivery.ledger import NotTaken, RunRecord
 from newsletter.delivery.states import RunState
 from newsletter.store import jobs, recovery, shared_runs
-from newsletter.store.batch_ledger import SqlBatchLedger, end_where_done
+from newsletter.store.batch_ledger import SqlBatchLedger, see_to_end
 from newsletter.store.batch_rows import BatchRow, read_batch
 from newsletter.store.engine import reading, writing
 from newsletter.store.journal import Claimed
@@ -78,7 +78,7 @@ class SharedBatches:
         if isinstance(one, NotTaken):
             self._give_back(sender)
             if one.again_at is None:
-                end_where_done(self._tools, row.id, now)
+                see_to_end(self._tools, row.id, now)
             return one
         return SqlBatchLedger(self._tools, row, one, sender, windows, self._give_back)
 
@@ -93,7 +93,7 @@ class SharedBatches:
             rows = connection.execute(sa.select(run).where(shared_runs.UNSETTLED)).all()
         given = 0
         for row in rows:
-            if end_where_done(self._tools, row.id, now) is not None:
+            if see_to_end(self._tools, row.id, now).ended_at is not None:
                 continue
             with writing(self._tools.engine) as connection:
                 held = share_run(connection, row.id)

@@ -24,6 +24,7 @@ from newsletter.store.tables import attempt, batch, run
 #: A run that workers send or sent, and that is not at its end; or of which somebody has a batch yet.
 UNSETTLED = sa.and_(
     run.c.shared == 1,
+    run.c.ended_at.is_(None),  # else nobody has any; without this all batches of all runs are looked through
     sa.or_(
         run.c.state == RunState.SENDING.value,
         sa.exists().where(batch.c.run_id == run.c.id, batch.c.sender_id.is_not(None)),
@@ -48,11 +49,7 @@ def living_hands(
     connection: sa.Connection, senders: Senders, run_id: int, now: dt.datetime, *, hold: bool = False
 ) -> str:
     """Who of those that have a batch lives: `host pid 123 and 2 more`; '' for nobody."""
-    found = [
-        name
-        for one in hands(connection, run_id)
-        if (name := senders.living(connection, one, now, hold=hold, by_lease=True))
-    ]
+    found = senders.living_among(connection, hands(connection, run_id), now, hold=hold)
     return f"{found[0]} and {len(found) - 1} more" if len(found) > 1 else "".join(found)
 
 

@@ -167,6 +167,8 @@ run = sa.Table(
     # by what it was planned, which a worker compares with itself: the program's version, a hash of its settings
     sa.Column("program", sa.Text, nullable=False, server_default=""),
     sa.Column("setup", sa.Text, nullable=False, server_default=""),
+    # 1: it is over, and run_count has the sums of all its members
+    sa.Column("summed", sa.Integer, nullable=False, server_default="0"),
     # the guard against sending twice
     sa.UniqueConstraint("newsletter", "issue_date", "edition"),
     # no number is given twice, also not after a run was withdrawn: who still has the old one must not send the new one
@@ -185,7 +187,8 @@ run_exclusion = sa.Table(
 run_count = sa.Table(
     "run_count",
     metadata,
-    # what became of those members whose batches were taken away because their time was over: how many have each byte
+    # of a run that is summed: how many of its members have each byte; of another: of those members whose batches were
+    # taken away because their time was over
     sa.Column("run_id", Id, sa.ForeignKey("run.id"), primary_key=True),
     # of state and marks, see batch.states
     sa.Column("byte", sa.Integer, primary_key=True, autoincrement=False),
@@ -244,6 +247,15 @@ batch = sa.Table(
     sa.Index("ix_batch_run_id_due_at_number", "run_id", "due_at", "number"),
     sa.Index("ix_batch_run_id_first_id", "run_id", "first_id"),
     sqlite_with_rowid=False,
+)
+# few are in hands: they are found without a look at all others
+_in_hands = batch.c.sender_id.is_not(None)
+sa.Index(
+    "ix_batch_run_id_sender_id",
+    batch.c.run_id,
+    batch.c.sender_id,
+    postgresql_where=_in_hands,
+    sqlite_where=_in_hands,
 )
 
 attempt = sa.Table(

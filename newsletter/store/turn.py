@@ -20,7 +20,7 @@ from newsletter.store.batch_rows import BatchRow, due_batches, read_batch, read_
 from newsletter.store.in_hand import InHand, Schedule
 from newsletter.store.journal import Claimed
 from newsletter.store.person_rows import seconds
-from newsletter.store.run_rows import count_members
+from newsletter.store.run_sums import count_members
 from newsletter.store.run_windows import RunWindows
 from newsletter.store.tables import batch
 

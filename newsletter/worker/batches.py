@@ -12,7 +12,7 @@ from newsletter import logs
 from newsletter.delivery.ledger import BatchLedger, NotTaken, RunLost, RunRecord
 from newsletter.delivery.states import RunState
 from newsletter.errors import NewsletterError, OutputError, TemporaryError
-from newsletter.pipeline.run_facts import refuse_other_clock
+from newsletter.pipeline.run_facts import DatabaseClock, refuse_other_clock
 from newsletter.pipeline.send_batch import RunAtWork
 from newsletter.wiring.workers import WorkerParts
 
@@ -45,6 +45,7 @@ class Batches:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _fitness: dict[tuple[str, ...], _Fitness] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
+    _clock: DatabaseClock = field(default_factory=DatabaseClock)
 
     def one(self, uid: str, number: int, stop: threading.Event) -> None:
         """Does one job. `stop` ends it after the call that is out; what is left of the batch has a job then.
@@ -86,8 +87,7 @@ class Batches:
 
     def _fit_for(self, run: RunRecord) -> RunAtWork:
         """Raises why this worker is not. The clock is looked at each time, the rest once for each handing over."""
-        ledger = self.parts.ledger
-        refuse_other_clock(ledger.clock(), self.now())
+        refuse_other_clock(self._clock.now(self.parts.ledger.clock), self.now())
         key = (run.uid, run.content_hash, run.program, run.setup)
         with self._lock:  # one renders, and the others wait for it
             found = self._fitness.get(key)

@@ -36,6 +36,8 @@ _GLANCE = 0.1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 #: How long a connection may take to come about. Seconds.
 _CONNECT_WAIT = 10.0
+#: Two of them listen; the others are in use for a moment when a job begins, and when it ends.
+_CONNECTIONS = 6
 _UPKEEP = "upkeep"
 _TROUBLE = (exceptions.ConnectorException, psycopg.Error)
 
@@ -100,7 +102,7 @@ class _Shift:
     async def work_off(self, connection: Mapping[str, Any]) -> None:
         """Works until `stop`. Raises what the queue's connection does."""
         connector = procrastinate.PsycopgConnector(
-            kwargs=dict(connection), min_size=1, max_size=self._concurrency + 4, timeout=_CONNECT_WAIT
+            kwargs=dict(connection), min_size=1, max_size=_CONNECTIONS, timeout=_CONNECT_WAIT
         )
         app = procrastinate.App(connector=connector)
         self._give_tasks(app)

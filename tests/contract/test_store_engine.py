@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import psycopg
 import pytest
@@ -369,6 +370,29 @@ def test_a_connection_that_the_server_ends_is_a_temporary_error_and_the_next_one
         work(connection)
     with reading(postgres) as connection:
         assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+
+
+@pytest.mark.parametrize("lay_still", [True, False])
+def test_a_connection_that_lay_still_is_asked_whether_it_lives_and_no_other(
+    postgres: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lay_still: bool
+) -> None:
+    monkeypatch.setattr(engine_module, "_ASK_AFTER", 0 if lay_still else 60)
+    asked = mock.Mock(wraps=postgres.dialect.do_ping)
+    monkeypatch.setattr(postgres.dialect, "do_ping", asked)
+    with reading(postgres) as connection:
+        number = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+    with reading(postgres) as connection:
+        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar() == number
+    assert asked.call_count == lay_still
+    other = open_engine(postgres.url.render_as_string(hide_password=False), tmp_path)
+    with other.connect() as connection:  # as a restart does
+        assert connection.exec_driver_sql(f"SELECT pg_terminate_backend({number}, 5000)").scalar() is True
+    other.dispose()
+    if not lay_still:
+        with pytest.raises(TemporaryError), reading(postgres) as connection:
+            connection.exec_driver_sql("SELECT 1")
+    with reading(postgres) as connection:
+        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar() != number
 
 
 def test_errors_of_calls_that_go_past_sqlalchemy_are_told_as_well(postgres: sa.Engine) -> None:

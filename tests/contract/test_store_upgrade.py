@@ -21,7 +21,8 @@ from newsletter.errors import GuardRefused, OutputError
 from newsletter.store import migrations
 from newsletter.store import upgrade as upgrade_module
 from newsletter.store.engine import open_engine, reading, writing
-from newsletter.store.tables import mailing_list, membership, metadata, subscriber
+from newsletter.store.ledger import SqlLedger
+from newsletter.store.tables import batch, mailing_list, membership, metadata, run, run_count, subscriber
 from newsletter.store.upgrade import HEAD, DatabaseState, Upgraded, database_state, ensure_current, upgrade
 
 STEPS = Path(str(migrations.__file__)).parent
@@ -31,6 +32,10 @@ _COMPARED: dict[str, Any] = {
     # those of the jobs are another program's, and made from its own text
     "include_name": lambda name, kind, _: not (kind == "table" and str(name).startswith("procrastinate_")),
 }
+
+
+#: As it was at step 0006, as far as it has to be filled.
+_RUN_BEFORE = sa.table("run", *(sa.column(one.name) for one in run.columns if one.name != "summed"))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -269,6 +274,33 @@ def test_what_the_first_version_held_of_people_is_there_after_delivery_came(
         assert connection.execute(sa.select(membership)).all() == [(1, 1, "pending", 5)]
         context = MigrationContext.configure(connection, opts=_COMPARED)
         assert compare_metadata(context, metadata) == []
+
+
+def test_runs_from_before_get_their_sums_also_where_some_was_pruned(
+    empty: sa.Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        shutil.copytree(STEPS, tmp_path / "before", ignore=shutil.ignore_patterns("__pycache__", "000[7-9]*"))
+        patch.setattr(upgrade_module, "_STEPS", str(tmp_path / "before"))
+        patch.setattr(upgrade_module, "HEAD", "0006")
+        upgrade(empty)
+    with writing(empty) as connection:
+        for number, state, ended, count in ((1, "finished", 5, 18), (2, "paused", None, 3)):
+            row = {"id": number, "uid": str(number), "newsletter": "buzz", "issue_date": f"2026-01-0{number}"}
+            row |= {"state": state, "batch_size": 4, "selection": "{}", "planned": count, "created_at": 1}
+            connection.execute(sa.insert(_RUN_BEFORE), row | {"deadline": 9, "ended_at": ended})
+        for run_id, number, kept, size in ((1, 2, b"\2", 4), (1, 3, b"\2\2\3\42", 4), (2, 1, b"\0", 3)):
+            row = {"run_id": run_id, "number": number, "members": b"", "size": size, "first_id": 1, "last_id": 9}
+            connection.execute(sa.insert(batch).values(**row, states=kept, attempts=1, claims=1))
+        pruned = [{"run_id": 1, "byte": 2, "count": 6}, {"run_id": 1, "byte": 0x22, "count": 4}]
+        connection.execute(sa.insert(run_count), pruned)
+    upgrade(empty)
+    with reading(empty) as connection:
+        runs = connection.execute(sa.select(run.c.id, run.c.summed).order_by(run.c.id)).all()
+        sums = connection.execute(sa.select(run_count).order_by(run_count.c.byte)).all()
+    assert (runs, sums) == ([(1, 1), (2, 0)], [(1, 2, 12), (1, 3, 1), (1, 0x22, 5)])
+    ledger = SqlLedger(empty, locks=tmp_path / "locks", journal=tmp_path / "journal")
+    assert [sum(ledger.balance(number).counts.values()) for number in (1, 2)] == [18, 3]
 
 
 def test_an_upgrade_that_fails_leaves_everything_as_it_was(

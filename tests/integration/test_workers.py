@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import sqlalchemy as sa
@@ -227,6 +228,24 @@ def test_a_worker_whose_clock_is_off_refuses(site: Site, said: list[dict[str, ob
         return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
 
     assert "the clock of this machine is 30 s" in refused(site, run, said, now=now)
+
+
+def test_a_clock_that_is_set_is_noticed_at_once_though_the_databases_is_asked_for_seldom(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, parts, ahead = site.planned(), site.parts(), [0.0]
+    asked = mock.Mock(wraps=parts.ledger.clock)
+    monkeypatch.setattr(parts.ledger, "clock", asked)
+    batches = Batches(parts, lambda: dt.datetime.now(dt.UTC) + dt.timedelta(seconds=ahead[0]), sits_out=0.0)
+    batches.one(run.uid, 1, threading.Event())
+    ahead[0] = 30.0
+    batches.one(run.uid, 2, threading.Event())
+    assert (asked.call_count, len(site.server.taken)) == (1, 4)
+    assert "the clock of this machine is 30 s" in str([line for line in said if line["event"] == "worker_not_fit"])
+    ahead[0] = 0.0
+    batches.one(run.uid, 2, threading.Event())
+    assert len(site.server.taken) == 8
+    parts.close()
 
 
 def test_a_worker_that_was_mended_goes_on(site: Site, said: list[dict[str, object]]) -> None:
