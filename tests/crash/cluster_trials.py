@@ -33,8 +33,8 @@ from newsletter.delivery.states import RunState
 WORKERS = 4
 #: Batches at a time in each, people, and how many are in one claim: a kill may leave THREADS times WINDOW unknown.
 THREADS, PEOPLE, WINDOW, BATCH = 2, 240, 5, 20
-#: Messages a second of one worker: a run takes some seconds.
-RATE = 15
+#: Messages a second of all workers: a run takes some seconds.
+RATE = 60
 #: Leases and silences a tenth as long, so that a test need not wait half a minute for each death. What holds between
 #: them stays: calls end well before a lease, and a worker shows that it lives several times within its time.
 SHORT: Mapping[str, float | str] = {
