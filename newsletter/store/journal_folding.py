@@ -146,10 +146,10 @@ def _look(path: Path, old: IO[bytes], size: int) -> dict[_Run, _Seen]:
     for line, entry, folded in _lines(path, old, size):
         seen = runs.setdefault((entry.run, entry.uid), _Seen())
         seen.at = max(seen.at, entry.at)
-        if entry.event is not Event.CLAIMED:
+        if entry.event is Event.CLAIMED:
+            seen.bytes += 0 if folded else len(line)
+        elif entry.event is not Event.SHARED:  # it follows the commit, and workers here may have been quicker
             seen.event = entry.event
-        elif not folded:
-            seen.bytes += len(line)
     return runs
 
 

@@ -110,6 +110,13 @@ def forget_jobs(database: sa.Engine) -> None:
         connection.execute(sa.text("DELETE FROM procrastinate_jobs"))
 
 
+def before_the_run(database: sa.Engine) -> None:
+    """The database as it was before anything was planned: restored from a backup."""
+    with writing(database) as connection:
+        for table in ("procrastinate_jobs", "attempt", "delivery_note", "batch", "run"):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
+
+
 def taken(ledger: SqlLedger, uid: str, number: int, now: dt.datetime = NOW) -> SqlBatchLedger:
     found = ledger.take_batch(uid, number, now=now)
     assert isinstance(found, SqlBatchLedger), found
@@ -488,6 +495,26 @@ def test_what_the_journal_of_this_machine_knows_better_than_a_restored_database_
     restored = worker(shared, tmp_path)
     assert isinstance(restored.take_batch(uid, 1, now=NOW), NotTaken)
     assert states(restored, run_id) == {S.UNKNOWN: 2, S.PLANNED: 2}
+
+
+@pytest.mark.parametrize("later_on", [False, True], ids=["planned for workers", "handed over later"])
+def test_who_handed_a_run_over_knows_of_it_when_the_database_does_not_any_more(
+    shared: sa.Engine, tmp_path: Path, later_on: bool
+) -> None:
+    """The claims stand in the workers' journals, on other machines."""
+    scheduler = worker(shared, tmp_path / "scheduler")
+    load(SqlAudience(shared, ERASURE_KEY), readers(2))
+    plan = plan_of(size=2)
+    frozen = scheduler.plan(plan if later_on else replace(plan, shared=SHARING), now=NOW)
+    if later_on:
+        scheduler.refuse_forgotten(plan.name)
+        scheduler.share(frozen.run_id, SHARING, now=NOW)
+    before_the_run(shared)
+    with pytest.raises(GuardRefused, match="was sent before"):
+        scheduler.refuse_forgotten(plan.name)
+    with pytest.raises(GuardRefused, match="was sent before"):
+        scheduler.plan(replace(plan, shared=SHARING), now=NOW)
+    assert scheduler.run(plan.name) is None
 
 
 def test_of_many_at_once_one_takes_a_batch(shared: sa.Engine, tmp_path: Path) -> None:
