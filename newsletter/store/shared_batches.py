@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -10,16 +11,18 @@ import sqlalchemy as sa
 
 from newsletter.delivery.ledger import NotTaken, RunRecord
 from newsletter.delivery.states import RunState
+from newsletter.errors import GuardRefused, Place
 from newsletter.store import jobs, recovery, shared_runs
 from newsletter.store.batch_ledger import SqlBatchLedger, see_to_end
 from newsletter.store.batch_rows import BatchRow, read_batch
 from newsletter.store.engine import reading, writing
-from newsletter.store.journal import Claimed
+from newsletter.store.journal import MAY_HAVE_SENT, Claimed
 from newsletter.store.person_rows import moment, seconds
 from newsletter.store.run_ledger import Tools
 from newsletter.store.run_rows import RunRow, find_uid, name_of, read_run, record, share_run
 from newsletter.store.run_windows import windows_of
 from newsletter.store.senders import Sender, Senders
+from newsletter.store.settling import pause_run
 from newsletter.store.tables import run
 
 #: Where a batch is in living hands, another job asks again so soon, or when they may be dead. Seconds.
@@ -38,6 +41,8 @@ class SharedBatches:
         self._idle: list[Sender] = []
         #: runs whose claims in this machine's journal the database knew
         self._compared: set[str] = set()
+        #: held by whoever compares the run of this uid
+        self._comparing: dict[str, threading.Lock] = {}
 
     def shared_run(self, uid: str) -> RunRecord | None:
         """See `Ledger`."""
@@ -139,6 +144,10 @@ class SharedBatches:
         if one.due_at > seconds(now):
             jobs.defer(connection, row.uid, [(number, one.due_at)])
             return NotTaken("it waits", moment(one.due_at)), dead
+        if row.uid not in self._compared:  # it was resumed this very moment
+            again = seconds(now) + 1
+            jobs.defer(connection, row.uid, [(number, again)])
+            return NotTaken("what the journal has of it was not looked at", moment(again)), dead
         return one, dead
 
     def _a_sender(self, now: dt.datetime) -> Sender:
@@ -162,19 +171,41 @@ class SharedBatches:
             self._idle.append(sender)
 
     def _compare_journal(self, uid: str, now: dt.datetime) -> None:
-        """Once for each run: what this machine claimed, and a database from a backup does not know, is unknown."""
-        if uid in self._compared:
-            return
-        with reading(self._tools.engine) as connection:
-            row = find_uid(connection, uid)
-            if row is None:
+        """Once for each run, before anything of it is sent here: see `_compare`. Raises GuardRefused."""
+        with self._lock:
+            lock = self._comparing.setdefault(uid, threading.Lock())
+        with lock:  # one reads the journal, and the others wait for it
+            if uid in self._compared:
                 return
+            with reading(self._tools.engine) as connection:
+                row = find_uid(connection, uid)
+            if row is not None and row.state == RunState.SENDING:
+                self._compare(row, now)
+                self._compared.add(uid)
+
+    def _compare(self, row: RunRow, now: dt.datetime) -> None:
+        """What this machine claimed, and a database from a backup does not know, is unknown. Raises GuardRefused where
+        it sent a run of this name that the database does not know at all; this one is paused then."""
+        name = name_of(row)
+        with reading(self._tools.engine) as connection:
             known = recovery.claims_granted(connection, row.id)
-        lost = recovery.forgotten(self._tools.journal.entries(str(name_of(row))), uid, known)
+        entries = list(self._tools.journal.entries(str(name)))
+        lost = recovery.forgotten(entries, row.uid, known)
         if lost:
             with writing(self._tools.engine) as connection:
                 forget(connection, self._tools.senders, read_run(connection, row.id, hold=True), lost, now)
-        self._compared.add(uid)
+        if any(one.uid != row.uid and one.event in MAY_HAVE_SENT for one in entries):
+            reason = f"a run of this name was sent before by {socket.gethostname()}, and the database does not know it"
+            with writing(self._tools.engine) as connection:
+                row = read_run(connection, row.id, hold=True)
+                if row.state in {RunState.PLANNED, RunState.SENDING, RunState.PAUSED}:
+                    pause_run(connection, row, reason)
+            raise GuardRefused(
+                f"{name} is paused: {reason}",
+                place=Place(self._tools.journal.path),
+                hint=f"Was an older backup of the database put back? `newsletter cancel {name}`. If it is really to be "
+                "sent once more, take the lines of the other run out of the journal there, and resume it.",
+            )
 
 
 def forget(

@@ -54,6 +54,7 @@ from newsletter.store import senders
 from newsletter.store.audience import SqlAudience
 from newsletter.store.batch_ledger import SqlBatchLedger
 from newsletter.store.engine import open_engine, reading, writing
+from newsletter.store.journal import Entry, Journal
 from newsletter.store.ledger import SqlLedger
 from newsletter.store.senders import LEASE
 
@@ -515,6 +516,49 @@ def test_who_handed_a_run_over_knows_of_it_when_the_database_does_not_any_more(
     with pytest.raises(GuardRefused, match="was sent before"):
         scheduler.plan(replace(plan, shared=SHARING), now=NOW)
     assert scheduler.run(plan.name) is None
+
+
+def test_a_worker_that_sent_another_run_of_this_name_pauses_this_one(shared: sa.Engine, tmp_path: Path) -> None:
+    """Whoever planned it anew has no journal of it: another scheduler, or one whose disk is gone."""
+    _, uid = begun(shared, tmp_path / "planner", 4)
+    handle = taken(worker(shared, tmp_path / "sender"), uid, 1)
+    send_all(handle)
+    handle.close(now=NOW)
+    before_the_run(shared)
+    anew = worker(shared, tmp_path / "another planner")
+    frozen = anew.plan(replace(plan_of(size=2), shared=SHARING), now=NOW)
+    run = anew.run(plan_of().name)
+    assert run is not None
+    restored = worker(shared, tmp_path / "sender")
+    with pytest.raises(GuardRefused, match="was sent before by"):
+        restored.take_batch(run.uid, 2, now=NOW)
+    paused = anew.run(run.name)
+    assert paused is not None
+    assert (paused.state, "was sent before by" in paused.reason) == (RunState.PAUSED, True)
+    not_taken(restored, run.uid, 1)  # a job that was left over says nothing more
+    assert states(anew, frozen.run_id) == {S.PLANNED: 4}
+    anew.share(frozen.run_id, SHARING, now=NOW)
+    with pytest.raises(GuardRefused, match="was sent before by"):
+        restored.take_batch(run.uid, 1, now=NOW)
+
+
+def test_threads_of_a_worker_read_its_journal_once_for_each_run(
+    shared: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, uid = begun(shared, tmp_path, 8)
+    ledger = worker(shared, tmp_path)
+    reads: list[str] = []
+    inner = Journal.entries
+
+    def slowly(self: Journal, run: str) -> Iterator[Entry]:
+        reads.append(run)
+        time.sleep(0.2)
+        return inner(self, run)
+
+    monkeypatch.setattr(Journal, "entries", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: taken(ledger, uid, number), range(1, 5)))
+    assert len(reads) == 1
 
 
 def test_of_many_at_once_one_takes_a_batch(shared: sa.Engine, tmp_path: Path) -> None:
