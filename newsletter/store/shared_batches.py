@@ -108,6 +108,23 @@ class SharedBatches:
                 given += jobs.defer(connection, row.uid, missing)
         return given
 
+    def compare_journal(self, *, now: dt.datetime) -> Sequence[GuardRefused]:
+        """See `Ledger`."""
+        self._compared.clear()
+        with reading(self._tools.engine) as connection:
+            rows = connection.execute(sa.select(run).where(run.c.shared == 1, run.c.ended_at.is_(None))).all()
+        for uid in self._tools.journalled.keys() - {row.uid for row in rows}:
+            self._tools.journalled.pop(uid, None)
+        refused = []
+        for row in rows:
+            try:
+                self._compare(row, now)
+            except GuardRefused as error:
+                refused.append(error)
+            else:
+                self._compared.add(row.uid)
+        return refused
+
     def leave(self, *, now: dt.datetime) -> None:
         """This process sends no more: its senders are ended, and their locks are gone."""
         with self._lock:
@@ -144,7 +161,9 @@ class SharedBatches:
         if one.due_at > seconds(now):
             jobs.defer(connection, row.uid, [(number, one.due_at)])
             return NotTaken("it waits", moment(one.due_at)), dead
-        if row.uid not in self._compared:  # it was resumed this very moment
+        if one.claims < self._tools.journalled.get(row.uid, {}).get(number, 0):
+            self._compared.discard(row.uid)  # the database was restored, or a standby took over, and we lived on
+        if row.uid not in self._compared:  # else it was resumed this very moment
             again = seconds(now) + 1
             jobs.defer(connection, row.uid, [(number, again)])
             return NotTaken("what the journal has of it was not looked at", moment(again)), dead
@@ -187,6 +206,7 @@ class SharedBatches:
         """What this machine claimed, and a database from a backup does not know, is unknown. Raises GuardRefused where
         it sent a run of this name that the database does not know at all; this one is paused then."""
         name = name_of(row)
+        self._tools.journalled.pop(row.uid, None)  # what we know is in the journal
         with reading(self._tools.engine) as connection:
             known = recovery.claims_granted(connection, row.id)
         entries = list(self._tools.journal.entries(str(name)))

@@ -67,6 +67,13 @@ class Batches:
             return
         self._take_and_send(work, uid, number, stop)
 
+    def compare(self) -> None:
+        """What this machine's journal has, and the database does not know. Raises what the database does, and
+        OutputError where the journal cannot be read."""
+        ledger = self.parts.ledger
+        for error in ledger.compare_journal(now=ledger.clock()):
+            logs.write("error", "run_sent_before", error=str(error), hint=error.hint)
+
     def _take_and_send(self, work: RunAtWork | None, uid: str, number: int, stop: threading.Event) -> None:
         taken = self.parts.ledger.take_batch(uid, number, now=self.now())
         if isinstance(taken, NotTaken):

@@ -45,12 +45,14 @@ _TROUBLE = (exceptions.ConnectorException, psycopg.Error)
 @dataclass(frozen=True, slots=True)
 class Work:
     """What is done with jobs: `batch(uid, number, stop)` sends one, in a thread, until `stop` is set; `tend` gives jobs
-    to batches that have none, and says to how many."""
+    to batches that have none, and says to how many. `compare` comes before the first job, and again where the database
+    was away: it may be another one then, from a backup or a standby's."""
 
     queue: str
     task: str
     batch: Callable[[str, int, threading.Event], None]
     tend: Callable[[], int]
+    compare: Callable[[], None]
 
 
 def serve(work: Work, connection: Mapping[str, Any], concurrency: int, stop: threading.Event) -> None:
@@ -71,7 +73,7 @@ async def _serve(work: Work, connection: Mapping[str, Any], concurrency: int, st
             try:
                 await shift.work_off(connection)
                 pause = _FIRST_PAUSE
-            except _TROUBLE as error:
+            except (*_TROUBLE, NewsletterError) as error:
                 said = str(error.__cause__ or error) or type(error).__name__
                 logs.write("warning", "database_trouble", error=said.strip(), next_try_seconds=pause)
                 end = asyncio.get_running_loop().time() + pause
@@ -100,12 +102,15 @@ class _Shift:
         self._over = threading.Event()
 
     async def work_off(self, connection: Mapping[str, Any]) -> None:
-        """Works until `stop`. Raises what the queue's connection does."""
+        """Works until `stop`. Raises what the queue's connection does, and `Work.compare`."""
         connector = procrastinate.PsycopgConnector(
             kwargs=dict(connection), min_size=1, max_size=_CONNECTIONS, timeout=_CONNECT_WAIT
         )
         app = procrastinate.App(connector=connector)
         self._give_tasks(app)
+        await asyncio.get_running_loop().run_in_executor(self._upkeep, self._work.compare)
+        if self._stop.is_set():
+            return
         async with app.open_async():
             workers = [
                 self._worker(app, self._work.queue, self._concurrency),

@@ -561,6 +561,75 @@ def test_threads_of_a_worker_read_its_journal_once_for_each_run(
     assert len(reads) == 1
 
 
+def one_batch_from_a_backup(database: sa.Engine, number: int) -> None:
+    """The batch as it was before it was ever claimed: the members of all batches stand in one state then."""
+    with writing(database) as connection:
+        which = {"number": number}
+        connection.execute(
+            sa.text(
+                "UPDATE batch SET states = (SELECT states FROM batch WHERE claims = 0 LIMIT 1), claims = 0, "
+                "attempts = 0, due_at = 1, sender_id = NULL WHERE number = :number"
+            ),
+            which,
+        )
+        connection.execute(sa.text("DELETE FROM attempt WHERE batch = :number"), which)
+
+
+def test_a_worker_that_lives_through_a_restore_does_not_send_again(shared: sa.Engine, tmp_path: Path) -> None:
+    run_id, uid = begun(shared, tmp_path)
+    ledger = worker(shared, tmp_path)
+    for number in (1, 2):
+        handle = taken(ledger, uid, number)
+        send_all(handle)
+        handle.close(now=NOW)
+    one_batch_from_a_backup(shared, 2)
+    forget_jobs(shared)
+    again = not_taken(ledger, uid, 2)
+    assert jobs(shared) == [(2, again.again_at)]
+    not_taken(ledger, uid, 2, later(1))
+    assert states(ledger, run_id) == {S.ACCEPTED: 2, S.UNKNOWN: 2, S.PLANNED: 2}
+
+
+def test_a_worker_that_has_a_batch_while_the_database_is_restored_claims_nobody_again(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    run_id, uid = begun(shared, tmp_path, 4)
+    ledger = worker(shared, tmp_path)
+    handle = taken(ledger, uid, 1)
+    claim = one_claim(handle, 1)
+    one_batch_from_a_backup(shared, 1)
+    with writing(shared) as connection:
+        mine = {"sender": handle._sender.id}
+        connection.execute(sa.text("UPDATE batch SET sender_id = :sender, due_at = NULL WHERE number = 1"), mine)
+    with pytest.raises(RunLost):
+        handle.exchange([report(claim)], [Wish(2)], now=NOW)
+    handle.abandon()
+    not_taken(ledger, uid, 1)
+    rest = taken(ledger, uid, 1, later(1))
+    assert [one.id for one in one_claim(rest, now=later(1)).members] != [claim.members[0].id]
+    assert states(ledger, run_id)[S.UNKNOWN] == 1
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_worker_compares_its_journal_with_all_runs_that_are_not_over(
+    shared: sa.Engine, tmp_path: Path, paused: bool
+) -> None:
+    run_id, uid = begun(shared, tmp_path)
+    ledger = worker(shared, tmp_path)
+    for number in (1, 2):
+        handle = taken(ledger, uid, number)
+        send_all(handle)
+        handle.close(now=NOW)
+    one_batch_from_a_backup(shared, 1)
+    one_batch_from_a_backup(shared, 2)
+    if paused:
+        ledger.pause(run_id, "a restore", now=NOW)
+    assert worker(shared, tmp_path / "another").compare_journal(now=NOW) == []
+    assert states(ledger, run_id) == {S.PLANNED: 6}
+    assert ledger.compare_journal(now=NOW) == []
+    assert states(ledger, run_id) == {S.UNKNOWN: 4, S.PLANNED: 2}
+
+
 def test_of_many_at_once_one_takes_a_batch(shared: sa.Engine, tmp_path: Path) -> None:
     _, uid = begun(shared, tmp_path, 2)
     ledgers = [worker(shared, tmp_path) for _ in range(6)]

@@ -32,7 +32,7 @@ from newsletter.delivery.clock import SystemClock
 from newsletter.delivery.ledger import RunRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, RunState
-from newsletter.errors import ConfigError, GuardRefused
+from newsletter.errors import ConfigError, GuardRefused, TemporaryError
 from newsletter.metrics import Metrics
 from newsletter.pipeline import run_facts, share_run
 from newsletter.project_files import copy_project
@@ -280,7 +280,7 @@ def served(site: Site, until: Callable[[], bool]) -> None:
     parts, stop = site.parts(), threading.Event()
     batches = Batches(parts)
     tend = lambda: parts.ledger.tend(now=dt.datetime.now(dt.UTC))  # noqa: E731 - named as the argument is
-    work = Work(parts.queue, parts.task, batches.one, tend)
+    work = Work(parts.queue, parts.task, batches.one, tend, batches.compare)
     failed: list[BaseException] = []
 
     def run() -> None:
@@ -313,6 +313,33 @@ def test_jobs_come_by_the_queue_and_those_that_were_lost_by_tending(
     assert len(site.server.taken) == PEOPLE
     assert {"event": "batches_had_no_job", "batches": 1} in said
     assert site.jobs() == [], "what is done leaves nothing behind"
+
+
+def test_the_journal_is_compared_before_the_first_job_and_again_whenever_the_database_was_away(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_FIRST_PAUSE", 0.05)
+    site.planned()
+    parts, stop, did = site.parts(), threading.Event(), list[str]()
+
+    def compare() -> None:
+        did.append("compare")
+        if len(did) == 1:
+            raise TemporaryError("the database is away yet")
+        if did.count("compare") == 3:
+            stop.set()
+
+    def batch(uid: str, number: int, stop: threading.Event) -> None:
+        did.append("batch")
+        with site.database.begin() as connection:
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            connection.execute(sa.text(f"{others} AND datname = current_database()"))
+
+    serve(Work(parts.queue, parts.task, batch, lambda: 0, compare), parts.connection, 1, stop)
+    parts.close()
+    assert did[:3] == ["compare", "compare", "batch"]
+    assert did[-1] == "compare"
+    assert "database_trouble" in [line["event"] for line in said]
 
 
 def test_the_job_of_a_worker_that_died_is_given_to_another(
