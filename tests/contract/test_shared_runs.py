@@ -630,6 +630,31 @@ def test_a_worker_compares_its_journal_with_all_runs_that_are_not_over(
     assert states(ledger, run_id) == {S.UNKNOWN: 4, S.PLANNED: 2}
 
 
+def test_what_a_journal_knows_of_a_batch_in_living_hands_leaves_it_there(shared: sa.Engine, tmp_path: Path) -> None:
+    run_id, uid = begun(shared, tmp_path, 6, size=5)
+    ledger = worker(shared, tmp_path)
+    handle = taken(ledger, uid, 1)
+    for _ in range(3):
+        handle.exchange([report(one_claim(handle, 1))], [], now=NOW)
+    handle.close(now=NOW)
+    with writing(shared) as connection:  # the batch as it was before
+        states_before = "(SELECT states FROM batch WHERE number = 2)"
+        connection.execute(
+            sa.text(f"UPDATE batch SET states = {states_before}, claims = 0, attempts = 0, due_at = 1 WHERE number = 1")
+        )
+        connection.execute(sa.text("DELETE FROM attempt"))
+    other = taken(worker(shared, tmp_path / "another"), uid, 1)
+    claim = one_claim(other, 1)
+    worker(shared, tmp_path).compare_journal(now=NOW)
+    assert states(ledger, run_id) == {S.IN_FLIGHT: 1, S.UNKNOWN: 2, S.PLANNED: 3}
+    not_taken(worker(shared, tmp_path / "third"), uid, 1)
+    [following] = other.exchange([report(claim)], [Wish(5)], now=NOW).claims
+    assert following is not None
+    assert len(following.members) == 2
+    assert other.exchange([report(following)], [Wish(1)], now=NOW).halt is Halt.DONE
+    assert states(ledger, run_id) == {S.ACCEPTED: 3, S.UNKNOWN: 2, S.PLANNED: 1}
+
+
 def test_of_many_at_once_one_takes_a_batch(shared: sa.Engine, tmp_path: Path) -> None:
     _, uid = begun(shared, tmp_path, 2)
     ledgers = [worker(shared, tmp_path) for _ in range(6)]
