@@ -29,7 +29,7 @@ from servers.smtp_server import SmtpServer
 
 from newsletter import logs, wiring
 from newsletter.delivery.clock import SystemClock
-from newsletter.delivery.ledger import RunRecord
+from newsletter.delivery.ledger import NotTaken, RunRecord, Wish
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import ConfigError, GuardRefused, TemporaryError
@@ -230,6 +230,41 @@ def test_a_worker_whose_clock_is_off_refuses(site: Site, said: list[dict[str, ob
     assert "the clock of this machine is 30 s" in refused(site, run, said, now=now)
 
 
+@pytest.mark.parametrize("hours", [24, -24])
+def test_a_worker_whose_clock_is_off_ends_no_run_and_puts_no_job_off(
+    site: Site, said: list[dict[str, object]], hours: float
+) -> None:
+    run, parts = site.planned(), site.parts()
+    off = lambda: dt.datetime.now(dt.UTC) + dt.timedelta(hours=hours)  # noqa: E731 - named as the argument is
+    batches = Batches(parts, off, sits_out=0.0)
+    with site.database.begin() as connection:
+        connection.execute(sa.text("DELETE FROM procrastinate_jobs"))
+    batches.one(run.uid, 1, threading.Event())
+    with site.database.connect() as connection:
+        at = connection.scalar(sa.text("SELECT scheduled_at FROM procrastinate_jobs"))
+    assert isinstance(at, dt.datetime)
+    assert abs((at - dt.datetime.now(dt.UTC)).total_seconds()) < 60, "another one does it soon"
+    assert [batches.tend(), batches.tend()] == [0, 0]
+    assert site.run().state is RunState.SENDING
+    told = [line for line in said if line["event"] == "worker_not_fit"]
+    assert len(told) == 2, "of the run, and of tending"
+    assert Batches(parts).tend() == 2, "one whose clock is right gives jobs to those that have none"
+    parts.close()
+
+
+def test_a_worker_whose_clock_is_off_takes_nothing_for_a_dead_ones(site: Site, said: list[dict[str, object]]) -> None:
+    """Also of a run that is not being sent: whose lease seems to be over lives yet."""
+    run, parts = site.planned(), site.parts()
+    handle = site.parts().ledger.take_batch(run.uid, 1, now=dt.datetime.now(dt.UTC))
+    assert not isinstance(handle, NotTaken)
+    handle.exchange([], [Wish(1)], now=dt.datetime.now(dt.UTC))
+    parts.ledger.pause(run.id, "stop", now=dt.datetime.now(dt.UTC))
+    one_job(site, parts, run, 1, now=lambda: dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
+    assert parts.ledger.balance(run.id).of(DeliveryState.IN_FLIGHT) == 1
+    handle.close(now=dt.datetime.now(dt.UTC))
+    parts.close()
+
+
 def test_a_clock_that_is_set_is_noticed_at_once_though_the_databases_is_asked_for_seldom(
     site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,8 +314,7 @@ def served(site: Site, until: Callable[[], bool]) -> None:
     """A worker with Procrastinate's loop, in a thread, until it is so."""
     parts, stop = site.parts(), threading.Event()
     batches = Batches(parts)
-    tend = lambda: parts.ledger.tend(now=dt.datetime.now(dt.UTC))  # noqa: E731 - named as the argument is
-    work = Work(parts.queue, parts.task, batches.one, tend, batches.compare)
+    work = Work(parts.queue, parts.task, batches.one, batches.tend, batches.compare)
     failed: list[BaseException] = []
 
     def run() -> None:
