@@ -103,7 +103,7 @@ class SqlBatchLedger(SqlRunLedger):
         after = shared_runs.end(connection, row, now)
         if row.shared and row.state == RunState.HELD and after.state == RunState.PAUSED:
             change_run(connection, row.id, state=RunState.SENDING.value, reason="")
-            jobs.defer(connection, row.uid, jobs.orphans(connection, row.id, row.uid))
+            jobs.defer(connection, row.uid, jobs.orphans(connection, row.id, row.uid, now))
 
     def _turn(
         self,

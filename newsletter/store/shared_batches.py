@@ -102,7 +102,7 @@ class SharedBatches:
                 continue
             with writing(self._tools.engine) as connection:
                 held = share_run(connection, row.id)
-                missing = jobs.orphans(connection, row.id, row.uid)
+                missing = jobs.orphans(connection, row.id, row.uid, now)
                 if held.state != RunState.SENDING:  # only what dead workers left is to be recovered
                     missing = [(number, due_at) for number, due_at in missing if not due_at]
                 given += jobs.defer(connection, row.uid, missing)

@@ -440,6 +440,33 @@ class TestTending:
         assert ledger.tend(now=NOW) == 0
         assert [number for number, _ in jobs(shared)] == [1, 2, 3]
 
+    def test_a_job_for_later_does_not_hide_a_batch_that_is_due_now(self, shared: sa.Engine, tmp_path: Path) -> None:
+        run_id, uid = begun(shared, tmp_path, 4, size=4)
+        forget_jobs(shared)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        first = one_claim(handle, 2)
+        [second] = handle.exchange([report(first, Unknown("lost"))], [Wish(2)], now=NOW).claims
+        assert second is not None
+        busy = Report(second, {one.id: Busy("later") for one in second.members}, retry_at=later(900))
+        handle.exchange([busy], [Wish(2)], now=NOW)
+        handle.close(now=NOW)
+        assert jobs(shared) == [(1, later(900))]
+        assert ledger.tend(now=NOW) == 0, "it is not due before"
+        ledger.settle(run_id, Settlement.RESEND, now=NOW)
+        assert [ledger.tend(now=NOW), ledger.tend(now=NOW)] == [1, 0]
+        assert jobs(shared) == [(1, later(900)), (1, NOW)]
+
+    def test_a_job_that_asks_again_in_a_moment_is_enough(self, shared: sa.Engine, tmp_path: Path) -> None:
+        _, uid = begun(shared, tmp_path, 4)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        forget_jobs(shared)
+        not_taken(ledger, uid, 1)
+        ledger.put_back(uid, 2, at=later(1))
+        assert ledger.tend(now=NOW) == 0
+        handle.close(now=NOW)
+
     def test_a_dead_worker_whose_job_is_gone_is_found(self, shared: sa.Engine, tmp_path: Path) -> None:
         run_id, uid = begun(shared, tmp_path, 2)
         handle = taken(worker(shared, tmp_path), uid, 1)
