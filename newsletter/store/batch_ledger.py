@@ -101,7 +101,7 @@ class SqlBatchLedger(SqlRunLedger):
         """Where this one, thought dead, says of the last unknowns that it made no call for them, they are sent yet: the
         run was held for their sake alone, and nobody paused it."""
         after = shared_runs.end(connection, row, now)
-        if row.shared and row.state == RunState.HELD and after.state == RunState.PAUSED:
+        if row.shared and row.state == RunState.HELD and not row.reason and after.state == RunState.PAUSED:
             change_run(connection, row.id, state=RunState.SENDING.value, reason="")
             jobs.defer(connection, row.uid, jobs.orphans(connection, row.id, row.uid, now))
 

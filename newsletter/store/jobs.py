@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 QUEUE, TASK = "newsletter", "newsletter.send_batch"
 #: Jobs in one statement.
 _JOBS_A_TIME = 1_000
-#: A job that begins so soon asks for its batch now: whoever finds it in living hands, or leaves it to others, puts it off
-#: by less. Seconds.
+#: A job that begins so soon asks for its batch now: whoever finds it in living hands, or leaves it to others, puts it
+#: off by less. Seconds.
 _SOON = 10
 
 

@@ -823,3 +823,23 @@ def test_those_whom_a_worker_thought_dead_did_not_call_for_are_sent_yet_though_t
     assert send_all(again, now=now).halt is Halt.DONE
     assert again.close(now=now).state is RunState.FINISHED
     assert states(ledger, run_id) == {S.ACCEPTED: 2}
+
+
+@pytest.mark.parametrize("reason", ["an operator paused it", ""])
+def test_a_late_report_does_not_undo_a_pause(shared: sa.Engine, tmp_path: Path, reason: str) -> None:
+    run_id, uid = begun(shared, tmp_path, 2)
+    handle = taken(worker(shared, tmp_path), uid, 1)
+    claim = one_claim(handle)
+    ledger, now = worker(shared, tmp_path), later(LEASE + 1)
+    ledger.pause(run_id, reason, now=NOW)
+    not_taken(ledger, uid, 1, now)
+    held = ledger.run(plan_of().name)
+    assert held is not None
+    assert (held.state, held.reason) == (RunState.HELD, reason or "it was paused")
+    not_tried = Report(claim, {one.id: Busy("not tried") for one in claim.members}, retry_at=now)
+    with pytest.raises(RunLost):
+        handle.exchange([not_tried], [], now=now)
+    paused = ledger.run(plan_of().name)
+    assert paused is not None
+    assert (paused.state, paused.reason) == (RunState.PAUSED, reason or "it was paused")
+    not_taken(ledger, uid, 1, now)
