@@ -58,9 +58,10 @@ class Batches:
         if run is None:
             return
         try:
-            self._refuse_other_clock()
-            if run.state is not RunState.SENDING:
-                self._take_and_send(None, uid, number, stop)  # a dead worker may have left something of it
+            over = min(self._refuse_other_clock(), self.now()) >= run.deadline
+            if over or run.state is not RunState.SENDING:
+                # a dead worker may have left something of it, and nothing is sent: for that every worker is fit
+                self._take_and_send(None, uid, number, stop)
                 return
             work = self._fit_for(run)
         except _PASSING:

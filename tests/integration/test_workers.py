@@ -38,7 +38,7 @@ from newsletter.pipeline import run_facts, share_run
 from newsletter.project_files import copy_project
 from newsletter.settings.loaded import Loaded
 from newsletter.store import engine as engine_module
-from newsletter.store import job_schema
+from newsletter.store import job_schema, senders
 from newsletter.store.upgrade import upgrade
 from newsletter.wiring import cluster, sending
 from newsletter.wiring.workers import WorkerParts, refuse_unfit_worker, worker_parts
@@ -262,6 +262,30 @@ def test_a_worker_whose_clock_is_off_takes_nothing_for_a_dead_ones(site: Site, s
     one_job(site, parts, run, 1, now=lambda: dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
     assert parts.ledger.balance(run.id).of(DeliveryState.IN_FLIGHT) == 1
     handle.close(now=dt.datetime.now(dt.UTC))
+    parts.close()
+
+
+def test_a_worker_that_is_not_fit_ends_a_run_whose_deadline_is_over(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a dead worker, whose machine is gone, has a batch of it."""
+    run, parts, now = site.planned(), site.parts(), dt.datetime.now(dt.UTC)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(senders, "this_host", lambda: "a machine that is gone")
+        handle = site.parts().ledger.take_batch(run.uid, 1, now=now)
+    assert not isinstance(handle, NotTaken)
+    handle.exchange([], [Wish(1)], now=now)
+    monkeypatch.setattr(run_facts, "__version__", "9.9")
+    after = run.deadline + dt.timedelta(minutes=1)
+    monkeypatch.setattr(parts.ledger, "clock", lambda: after)
+    batches = Batches(parts, lambda: after, sits_out=0.0)
+    batches.tend()
+    batches.one(run.uid, 1, threading.Event())
+    batches.tend()
+    assert site.run().state is RunState.HELD
+    balance = parts.ledger.balance(run.id)
+    assert (balance.of(DeliveryState.UNKNOWN), balance.of(DeliveryState.EXPIRED)) == (1, PEOPLE - 1)
+    handle.abandon()
     parts.close()
 
 
