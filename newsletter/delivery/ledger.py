@@ -365,6 +365,11 @@ class Ledger(Protocol):
         """
         ...
 
+    def shorten_journal(self, *, before: dt.datetime) -> int:
+        """Of runs that were over before this moment only who was claimed stays in this machine's journal; how many
+        bytes that saved. For a machine that sends and does not end each run: it learns of the end by this."""
+        ...
+
     def shared_run(self, uid: str) -> RunRecord | None:
         """The run of this uid, where workers may send it."""
         ...

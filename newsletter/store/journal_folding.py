@@ -84,6 +84,18 @@ def fold_journal(path: Path, *, before: dt.datetime) -> int:
         raise _failed(path, error) from None
 
 
+def not_ended(path: Path) -> list[tuple[str, str]]:
+    """(name, uid) of the runs whose end does not stand in it. Raises OutputError as `fold_journal` does."""
+    try:
+        with path.open("rb") as old:
+            seen = _look(path, old, _end(old))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _failed(path, error) from None
+    return [run for run, one in seen.items() if one.event is not Event.ENDED]
+
+
 def _fold(path: Path, old: IO[bytes], before: dt.datetime) -> int:
     size = _end(old)
     over = {

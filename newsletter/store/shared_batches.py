@@ -16,7 +16,8 @@ from newsletter.store import jobs, recovery, shared_runs
 from newsletter.store.batch_ledger import SqlBatchLedger, see_to_end
 from newsletter.store.batch_rows import BatchRow, read_batch
 from newsletter.store.engine import reading, writing
-from newsletter.store.journal import MAY_HAVE_SENT, Claimed
+from newsletter.store.journal import MAY_HAVE_SENT, Claimed, Entry, Event
+from newsletter.store.journal_folding import fold_journal, not_ended
 from newsletter.store.person_rows import moment, seconds
 from newsletter.store.run_ledger import Tools
 from newsletter.store.run_rows import RunRow, find_uid, name_of, read_run, record, share_run
@@ -27,6 +28,8 @@ from newsletter.store.tables import run
 
 #: Where a batch is in living hands, another job asks again so soon, or when they may be dead. Seconds.
 _ASK_AGAIN = 5
+#: Runs in one statement.
+_UIDS_A_TIME = 500
 
 
 class SharedBatches:
@@ -124,6 +127,22 @@ class SharedBatches:
             else:
                 self._compared.add(row.uid)
         return refused
+
+    def shorten_journal(self, *, before: dt.datetime) -> int:
+        """See `Ledger`."""
+        journal = self._tools.journal
+        names = {uid: name for name, uid in not_ended(journal.path)}
+        uids = sorted({*names, *self._tools.journalled})
+        for start in range(0, len(uids), _UIDS_A_TIME):
+            which = run.c.uid.in_(uids[start : start + _UIDS_A_TIME])
+            over = sa.select(run.c.uid, run.c.ended_at).where(which, run.c.ended_at.is_not(None))
+            with reading(self._tools.engine) as connection:
+                found = connection.execute(over).all()
+            ended = [one for one in found if one.uid in names]
+            journal.append([Entry(names[one.uid], one.uid, Event.ENDED, moment(one.ended_at)) for one in ended])
+            for one in found:
+                self._tools.journalled.pop(one.uid, None)
+        return fold_journal(journal.path, before=before)
 
     def leave(self, *, now: dt.datetime) -> None:
         """This process sends no more: its senders are ended, and their locks are gone."""

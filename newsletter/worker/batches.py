@@ -88,6 +88,12 @@ class Batches:
         for error in ledger.compare_journal(now=ledger.clock()):
             logs.write("error", "run_sent_before", error=str(error), hint=error.hint)
 
+    def shorten(self) -> None:
+        """See `Ledger.shorten_journal`: by the time that `[retention]` has for calls."""
+        ledger, keep = self.parts.ledger, self.parts.loaded.settings.retention.attempts
+        if saved := ledger.shorten_journal(before=ledger.clock() - keep):
+            logs.write("info", "journal_shortened", bytes=saved)
+
     def _take_and_send(self, work: RunAtWork | None, uid: str, number: int, stop: threading.Event) -> None:
         taken = self.parts.ledger.take_batch(uid, number, now=self.now())
         if isinstance(taken, NotTaken):

@@ -50,11 +50,11 @@ from newsletter.delivery.ledger import (
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
 from newsletter.delivery.states import Mark, RunState
 from newsletter.errors import GuardRefused
-from newsletter.store import senders
+from newsletter.store import recovery, senders
 from newsletter.store.audience import SqlAudience
 from newsletter.store.batch_ledger import SqlBatchLedger
 from newsletter.store.engine import open_engine, reading, writing
-from newsletter.store.journal import Entry, Journal
+from newsletter.store.journal import Claimed, Entry, Event, Journal
 from newsletter.store.ledger import SqlLedger
 from newsletter.store.senders import LEASE
 
@@ -680,6 +680,33 @@ def test_what_a_journal_knows_of_a_batch_in_living_hands_leaves_it_there(shared:
     assert len(following.members) == 2
     assert other.exchange([report(following)], [Wish(1)], now=NOW).halt is Halt.DONE
     assert states(ledger, run_id) == {S.ACCEPTED: 3, S.UNKNOWN: 2, S.PLANNED: 1}
+
+
+def test_a_machine_that_did_not_end_a_run_learns_of_its_end_and_folds_its_claims(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    _, uid = begun(shared, tmp_path / "planner", 61, size=60)
+    one, other = worker(shared, tmp_path / "one"), worker(shared, tmp_path / "other")
+    handle = taken(one, uid, 1)
+    reports: list[Report] = []
+    while (claim := handle.exchange(reports, [Wish(1)], now=NOW).claims[0]) is not None:
+        reports = [report(claim)]
+    handle.close(now=NOW)
+    assert one.shorten_journal(before=later(3600)) == 0, "it is not over"
+    last = taken(other, uid, 2)
+    send_all(last)
+    assert last.close(now=later(60)).state is RunState.FINISHED
+    journal = Journal(tmp_path / "one" / "journal.ndjson")
+    before = journal.path.stat().st_size
+    assert one.shorten_journal(before=NOW) == 0, "not for long enough"
+    assert one._tools.journalled == {}, "nor is it kept in memory"
+    saved = one.shorten_journal(before=later(3600))
+    assert saved > before / 2
+    entries = list(journal.entries(str(plan_of().name)))
+    assert [entry.event for entry in entries] == [Event.CLAIMED, Event.ENDED]
+    assert entries[1].at == later(60)
+    assert recovery.forgotten(entries, uid, {}) == {1: [Claimed(1, 1, 60, list(range(60)))]}
+    assert one.shorten_journal(before=later(3600)) == 0
 
 
 def test_of_many_at_once_one_takes_a_batch(shared: sa.Engine, tmp_path: Path) -> None:

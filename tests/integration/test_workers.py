@@ -338,7 +338,7 @@ def served(site: Site, until: Callable[[], bool]) -> None:
     """A worker with Procrastinate's loop, in a thread, until it is so."""
     parts, stop = site.parts(), threading.Event()
     batches = Batches(parts)
-    work = Work(parts.queue, parts.task, batches.one, batches.tend, batches.compare)
+    work = Work(parts.queue, parts.task, batches.one, batches.tend, batches.compare, batches.shorten)
     failed: list[BaseException] = []
 
     def run() -> None:
@@ -393,11 +393,32 @@ def test_the_journal_is_compared_before_the_first_job_and_again_whenever_the_dat
             others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             connection.execute(sa.text(f"{others} AND datname = current_database()"))
 
-    serve(Work(parts.queue, parts.task, batch, lambda: 0, compare), parts.connection, 1, stop)
+    serve(Work(parts.queue, parts.task, batch, lambda: 0, compare, lambda: None), parts.connection, 1, stop)
     parts.close()
     assert did[:3] == ["compare", "compare", "batch"]
     assert did[-1] == "compare"
     assert "database_trouble" in [line["event"] for line in said]
+
+
+def test_the_journal_of_a_worker_is_made_shorter_now_and_then_also_after_it_failed(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "SHORTEN_AFTER", 0.1)
+    monkeypatch.setattr(serving, "SHORTEN_EVERY", 0.1)
+    parts, stop, times = site.parts(), threading.Event(), list[int]()
+    batches = Batches(parts)
+
+    def shorten() -> None:
+        batches.shorten()
+        times.append(1)
+        if len(times) == 2:
+            stop.set()
+        raise TemporaryError("the disk is full")
+
+    serve(Work(parts.queue, parts.task, batches.one, lambda: 0, batches.compare, shorten), parts.connection, 1, stop)
+    parts.close()
+    assert len(times) >= 2
+    assert {"event": "job_failed", "error": "the disk is full", "hint": ""} in said
 
 
 def test_the_job_of_a_worker_that_died_is_given_to_another(
