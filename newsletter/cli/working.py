@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import sys
 import threading
 from contextlib import ExitStack
@@ -81,7 +80,7 @@ def _work(options: Globals, concurrency: int | None, metrics_file: Path | None) 
             return
         opened.callback(parts.close)
         batches = Batches(parts)
-        work = Work(parts.queue, parts.task, batches.one, lambda: parts.ledger.tend(now=dt.datetime.now(dt.UTC)))
+        work = Work(parts.queue, parts.task, batches.one, batches.tend, batches.compare, batches.shorten)
         logs.write("info", "worker_began", concurrency=many)
         writer = threading.Thread(target=_write, args=(metrics, metrics_file, stop), name="metrics", daemon=True)
         writer.start()

@@ -17,6 +17,7 @@ from newsletter.audience.people import Frozen, Selection
 from newsletter.delivery.model import Outcome
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, Mark, RunState
+from newsletter.errors import GuardRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +355,19 @@ class Ledger(Protocol):
     def tend(self, *, now: dt.datetime) -> int:
         """Gives a job to each batch of shared runs that is due or in hands, and has none; ends those of which nothing
         is left, and whose deadline is over. How many jobs that were. To be called every few seconds by somebody."""
+        ...
+
+    def compare_journal(self, *, now: dt.datetime) -> Sequence[GuardRefused]:
+        """What this machine claimed of shared runs that are not over, and the database does not know, becomes unknown.
+        Why others were paused: this machine sent a run of their name that the database does not know.
+
+        To be called before this process takes a batch, and again whenever the database was away: it may be another one.
+        """
+        ...
+
+    def shorten_journal(self, *, before: dt.datetime) -> int:
+        """Of runs that were over before this moment only who was claimed stays in this machine's journal; how many
+        bytes that saved. For a machine that sends and does not end each run: it learns of the end by this."""
         ...
 
     def shared_run(self, uid: str) -> RunRecord | None:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Exchange, Halt, Report, RunRecord, Wish
+from newsletter.delivery.ledger import Exchange, Halt, Report, RunLost, RunRecord, Wish
 from newsletter.delivery.states import RunState
 from newsletter.store import jobs, shared_runs
 from newsletter.store.batch_rows import BatchRow, read_batch
 from newsletter.store.engine import reading, writing
-from newsletter.store.journal import Entry, Event
+from newsletter.store.journal import Claimed, Entry, Event
 from newsletter.store.person_rows import seconds
 from newsletter.store.recovery import let_go_of
 from newsletter.store.run_ledger import SqlRunLedger, Tools
@@ -90,6 +90,10 @@ class SqlBatchLedger(SqlRunLedger):
     def _allowance_of(self, row: RunRow) -> int | None:
         return None if row.allowance is None else int(row.allowance)
 
+    def _note(self, claimed: Sequence[Claimed]) -> None:
+        known = self._tools.journalled.setdefault(self._uid, {})
+        known.update((one.batch, one.number) for one in claimed)
+
     def _renew(self, connection: sa.Connection, now: dt.datetime) -> bool:
         return self._tools.senders.renew(connection, self._sender, None, now)
 
@@ -97,9 +101,9 @@ class SqlBatchLedger(SqlRunLedger):
         """Where this one, thought dead, says of the last unknowns that it made no call for them, they are sent yet: the
         run was held for their sake alone, and nobody paused it."""
         after = shared_runs.end(connection, row, now)
-        if row.shared and row.state == RunState.HELD and after.state == RunState.PAUSED:
+        if row.shared and row.state == RunState.HELD and not row.reason and after.state == RunState.PAUSED:
             change_run(connection, row.id, state=RunState.SENDING.value, reason="")
-            jobs.defer(connection, row.uid, jobs.orphans(connection, row.id, row.uid))
+            jobs.defer(connection, row.uid, jobs.orphans(connection, row.id, row.uid, now))
 
     def _turn(
         self,
@@ -110,6 +114,9 @@ class SqlBatchLedger(SqlRunLedger):
         now: dt.datetime,
     ) -> tuple[Turn, Exchange, int | None]:
         turn, exchange, left = super()._turn(connection, row, reports, wishes, now)
+        known = self._tools.journalled.get(self._uid, {})
+        if any(one.number <= known.get(one.batch, 0) for one in turn.claimed):
+            raise RunLost  # they were claimed before: the database is one from a backup
         if row.allowance is not None and left != row.allowance:
             change_run(connection, row.id, allowance=left)
         due = exchange.next_due

@@ -6,13 +6,14 @@ is decided in the ledger, so a job too many does no harm, and one too few is mad
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from newsletter.store.person_rows import moment
+from newsletter.store.person_rows import moment, seconds
 
 if TYPE_CHECKING:
     from procrastinate.manager import JobManager
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 QUEUE, TASK = "newsletter", "newsletter.send_batch"
 #: Jobs in one statement.
 _JOBS_A_TIME = 1_000
+#: A job that begins so soon asks for its batch now: whoever finds it in living hands, or leaves it to others, puts it
+#: off by less. Seconds.
+_SOON = 10
 
 
 def defer(connection: sa.Connection, uid: str, batches: Iterable[tuple[int, int]]) -> int:
@@ -48,9 +52,13 @@ def defer(connection: sa.Connection, uid: str, batches: Iterable[tuple[int, int]
     return len(jobs)
 
 
-def orphans(connection: sa.Connection, run_id: int, uid: str) -> Sequence[tuple[int, int]]:
-    """Batches of the run that are due some time, or in somebody's hands, and that no job asks for: number, due at."""
-    return [(found.number, found.due_at) for found in connection.execute(_ORPHANS, {"of_run": run_id, "uid": uid})]
+def orphans(connection: sa.Connection, run_id: int, uid: str, now: dt.datetime) -> Sequence[tuple[int, int]]:
+    """Batches of the run that are due some time, or in somebody's hands, and that no job asks for then: number, due at.
+
+    One that begins later was meant for something else, as for a retry of a batch that was opened again since.
+    """
+    which = {"of_run": run_id, "uid": uid, "soon": moment(seconds(now) + _SOON)}
+    return [(found.number, found.due_at) for found in connection.execute(_ORPHANS, which)]
 
 
 @cache
@@ -64,10 +72,15 @@ def _manager() -> JobManager:
 
 _ORPHANS = sa.text("""
     WITH asked AS (
-        SELECT DISTINCT (args ->> 'batch')::int AS number FROM procrastinate_jobs
+        SELECT (args ->> 'batch')::int AS number,
+        min(CASE WHEN status = 'doing' OR scheduled_at IS NULL THEN '-infinity' ELSE scheduled_at END) AS at
+        FROM procrastinate_jobs
         WHERE status IN ('todo', 'doing') AND task_name = 'newsletter.send_batch' AND args ->> 'run' = :uid
+        GROUP BY 1
     )
-    SELECT batch.number, coalesce(batch.due_at, 0) AS due_at FROM batch LEFT JOIN asked ON asked.number = batch.number
+    SELECT batch.number, coalesce(batch.due_at, 0) AS due_at FROM batch
+    LEFT JOIN asked ON asked.number = batch.number
+    AND asked.at <= greatest(to_timestamp(batch.due_at), cast(:soon AS timestamptz))
     WHERE batch.run_id = :of_run AND (batch.due_at IS NOT NULL OR batch.sender_id IS NOT NULL)
     AND asked.number IS NULL ORDER BY batch.number
 """)

@@ -1,8 +1,8 @@
 """The journal: an append-only file of what runs did, beside the database and outliving it.
 
 A database that is restored from a backup forgets what was sent since; the journal does not. It holds one JSON object a
-line, `run` first: planned, claimed (calls over these members of batches were allowed), ended and reopened. Several
-processes append to it.
+line, `run` first: planned, shared, claimed (calls over these members of batches were allowed), ended and reopened.
+Several processes append to it.
 """
 
 from __future__ import annotations
@@ -30,12 +30,18 @@ class Event(StrEnum):
 
     #: A run was planned.
     PLANNED = "planned"
+    #: It was handed to workers, whose claims stand in the journals of their machines: calls may have been made.
+    SHARED = "shared"
     #: Members of its batches were claimed: calls may have been made.
     CLAIMED = "claimed"
     #: The run was over.
     ENDED = "ended"
     #: An operator opened it again after that.
     REOPENED = "reopened"
+
+
+#: What says that mail of a run may have gone out.
+MAY_HAVE_SENT = frozenset({Event.SHARED, Event.CLAIMED})
 
 
 @dataclass(frozen=True, slots=True)

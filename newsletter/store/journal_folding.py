@@ -84,6 +84,18 @@ def fold_journal(path: Path, *, before: dt.datetime) -> int:
         raise _failed(path, error) from None
 
 
+def not_ended(path: Path) -> list[tuple[str, str]]:
+    """(name, uid) of the runs whose end does not stand in it. Raises OutputError as `fold_journal` does."""
+    try:
+        with path.open("rb") as old:
+            seen = _look(path, old, _end(old))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _failed(path, error) from None
+    return [run for run, one in seen.items() if one.event is not Event.ENDED]
+
+
 def _fold(path: Path, old: IO[bytes], before: dt.datetime) -> int:
     size = _end(old)
     over = {
@@ -146,10 +158,10 @@ def _look(path: Path, old: IO[bytes], size: int) -> dict[_Run, _Seen]:
     for line, entry, folded in _lines(path, old, size):
         seen = runs.setdefault((entry.run, entry.uid), _Seen())
         seen.at = max(seen.at, entry.at)
-        if entry.event is not Event.CLAIMED:
+        if entry.event is Event.CLAIMED:
+            seen.bytes += 0 if folded else len(line)
+        elif entry.event is not Event.SHARED:  # it follows the commit, and workers here may have been quicker
             seen.event = entry.event
-        elif not folded:
-            seen.bytes += len(line)
     return runs
 
 

@@ -17,7 +17,7 @@ from newsletter.errors import GuardRefused, Place, TemporaryError
 from newsletter.store import approving, freezing, recovery, run_sums, settling, shared_batches, shared_runs
 from newsletter.store.batch_rows import Stale
 from newsletter.store.engine import reading, writing
-from newsletter.store.journal import Claimed, Entry, Event, Journal
+from newsletter.store.journal import MAY_HAVE_SENT, Claimed, Entry, Event, Journal
 from newsletter.store.ledger_views import LedgerViews
 from newsletter.store.person_rows import seconds
 from newsletter.store.run_ledger import SqlRunLedger, Tools
@@ -66,6 +66,9 @@ class SqlLedger(SharedBatches, LedgerViews):
             if plan.shared is not None:
                 shared_runs.begin(connection, read_run(connection, frozen.run_id, hold=True), plan.shared, now)
             self._journal.append([Entry(str(plan.name), uid, Event.PLANNED, now)])
+        if plan.shared is not None:
+            # workers write only into journals of their own; not before the commit: what was undone was not handed over
+            self._journal.append([Entry(str(plan.name), uid, Event.SHARED, now)])
         return frozen
 
     def refuse_forgotten(self, name: RunName) -> None:
@@ -127,6 +130,7 @@ class SqlLedger(SharedBatches, LedgerViews):
             dead = self._recover(connection, row, now)
             shared_batches.forget(connection, self._senders, row, forgotten, now)
             row = shared_runs.begin(connection, row, sharing, now)
+        self._journal.append([Entry(str(name_of(row)), row.uid, Event.SHARED, now)])
         self._tell(row, dead, now)
         return record(row, "")
 
@@ -283,7 +287,7 @@ class SqlLedger(SharedBatches, LedgerViews):
         return recovery.forgotten(self._journal.entries(str(name_of(row))), row.uid, known)
 
     def _in_journal(self, name: RunName) -> bool:
-        return any(entry.event is Event.CLAIMED for entry in self._journal.entries(str(name)))
+        return any(entry.event in MAY_HAVE_SENT for entry in self._journal.entries(str(name)))
 
     def _forgot(self, name: RunName) -> GuardRefused:
         return GuardRefused(

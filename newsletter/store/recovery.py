@@ -134,7 +134,8 @@ def _forget(
         else:  # the database knows it, and has words of its own for it
             keep_notes(connection, one.run_id, {one.ids[place]: ("", _RESTORED) for place in places}, now)
     one.attempts = max(one.attempts, *attempts)
-    one.let_go(seconds(now))
+    if one.sender_id is None:  # else somebody sends the rest of it, and has calls out
+        one.let_go(seconds(now))
     one.save(connection)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -23,7 +23,7 @@ from newsletter.store.batch_rows import Stale, read_batch
 from newsletter.store.claiming import Claiming
 from newsletter.store.delivery_notes import clean, drop_notes, keep_notes
 from newsletter.store.engine import reading, writing
-from newsletter.store.journal import Entry, Event, Journal
+from newsletter.store.journal import Claimed, Entry, Event, Journal
 from newsletter.store.person_rows import moment, seconds
 from newsletter.store.recovery import let_go_of
 from newsletter.store.reporting import Applied, apply_report
@@ -55,6 +55,8 @@ class Tools:
     engine: sa.Engine
     senders: Senders
     journal: Journal
+    #: of runs that workers send, by uid: batch → the last claim that this process wrote into the journal
+    journalled: dict[str, dict[int, int]] = field(default_factory=dict)
 
 
 class SqlRunLedger:
@@ -161,6 +163,7 @@ class SqlRunLedger:
             # one fsync an attempt: a further window of it is written, and lasts through everything but a power cut
             entry = Entry(name, self._uid, Event.CLAIMED, now, tuple(turn.claimed))
             self._tools.journal.append([entry], sync=bool(turn.attempts))
+            self._note(turn.claimed)
         turn.kept()
         self._allowance = allowance
         for report in reports:
@@ -272,6 +275,9 @@ class SqlRunLedger:
     def _allowance_of(self, row: RunRow) -> int | None:  # noqa: ARG002 - it is this process's
         """How many may be claimed yet; None: all."""
         return self._allowance
+
+    def _note(self, claimed: Sequence[Claimed]) -> None:
+        """These stand in the journal."""
 
     def _renew(self, connection: sa.Connection, now: dt.datetime) -> bool:
         return self._tools.senders.renew(connection, self._sender, self._record.id, now)

@@ -146,7 +146,8 @@ def settle_run(connection: sa.Connection, row: RunRow, now: dt.datetime) -> RunR
         run_sums.open_up(connection, row.id)
     if left:
         if row.state == RunState.HELD:
-            return change_run(connection, row.id, state=RunState.PAUSED.value, reason="something is left to send again")
+            reason = row.reason or "something is left to send again"
+            return change_run(connection, row.id, state=RunState.PAUSED.value, reason=reason)
         return row
     state = settled_state(counts)
     if row.state == RunState.CANCELLED and state in OVER:
@@ -156,7 +157,10 @@ def settle_run(connection: sa.Connection, row: RunRow, now: dt.datetime) -> RunR
         run_sums.keep(connection, row.id, found)
     if (row.state, row.ended_at, row.summed) == (state, ended, state in OVER):
         return row
-    return change_run(connection, row.id, state=state.value, reason="", ended_at=ended, summed=int(state in OVER))
+    values: dict[str, object] = {"state": state.value, "reason": "", "ended_at": ended, "summed": int(state in OVER)}
+    if state is RunState.HELD and row.state in {RunState.PAUSED, RunState.HELD}:  # what is left stays paused
+        values["reason"] = row.reason or ("it was paused" if row.state == RunState.PAUSED else "")
+    return change_run(connection, row.id, **values)
 
 
 _ONE = sa.select(run).where(run.c.id == sa.bindparam("of_run"))

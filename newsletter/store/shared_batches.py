@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -10,20 +11,25 @@ import sqlalchemy as sa
 
 from newsletter.delivery.ledger import NotTaken, RunRecord
 from newsletter.delivery.states import RunState
+from newsletter.errors import GuardRefused, Place
 from newsletter.store import jobs, recovery, shared_runs
 from newsletter.store.batch_ledger import SqlBatchLedger, see_to_end
 from newsletter.store.batch_rows import BatchRow, read_batch
 from newsletter.store.engine import reading, writing
-from newsletter.store.journal import Claimed
+from newsletter.store.journal import MAY_HAVE_SENT, Claimed, Entry, Event
+from newsletter.store.journal_folding import fold_journal, not_ended
 from newsletter.store.person_rows import moment, seconds
 from newsletter.store.run_ledger import Tools
 from newsletter.store.run_rows import RunRow, find_uid, name_of, read_run, record, share_run
 from newsletter.store.run_windows import windows_of
 from newsletter.store.senders import Sender, Senders
+from newsletter.store.settling import pause_run
 from newsletter.store.tables import run
 
 #: Where a batch is in living hands, another job asks again so soon, or when they may be dead. Seconds.
 _ASK_AGAIN = 5
+#: Runs in one statement.
+_UIDS_A_TIME = 500
 
 
 class SharedBatches:
@@ -38,6 +44,8 @@ class SharedBatches:
         self._idle: list[Sender] = []
         #: runs whose claims in this machine's journal the database knew
         self._compared: set[str] = set()
+        #: held by whoever compares the run of this uid
+        self._comparing: dict[str, threading.Lock] = {}
 
     def shared_run(self, uid: str) -> RunRecord | None:
         """See `Ledger`."""
@@ -97,11 +105,44 @@ class SharedBatches:
                 continue
             with writing(self._tools.engine) as connection:
                 held = share_run(connection, row.id)
-                missing = jobs.orphans(connection, row.id, row.uid)
+                missing = jobs.orphans(connection, row.id, row.uid, now)
                 if held.state != RunState.SENDING:  # only what dead workers left is to be recovered
                     missing = [(number, due_at) for number, due_at in missing if not due_at]
                 given += jobs.defer(connection, row.uid, missing)
         return given
+
+    def compare_journal(self, *, now: dt.datetime) -> Sequence[GuardRefused]:
+        """See `Ledger`."""
+        self._compared.clear()
+        with reading(self._tools.engine) as connection:
+            rows = connection.execute(sa.select(run).where(run.c.shared == 1, run.c.ended_at.is_(None))).all()
+        for uid in self._tools.journalled.keys() - {row.uid for row in rows}:
+            self._tools.journalled.pop(uid, None)
+        refused = []
+        for row in rows:
+            try:
+                self._compare(row, now)
+            except GuardRefused as error:
+                refused.append(error)
+            else:
+                self._compared.add(row.uid)
+        return refused
+
+    def shorten_journal(self, *, before: dt.datetime) -> int:
+        """See `Ledger`."""
+        journal = self._tools.journal
+        names = {uid: name for name, uid in not_ended(journal.path)}
+        uids = sorted({*names, *self._tools.journalled})
+        for start in range(0, len(uids), _UIDS_A_TIME):
+            which = run.c.uid.in_(uids[start : start + _UIDS_A_TIME])
+            over = sa.select(run.c.uid, run.c.ended_at).where(which, run.c.ended_at.is_not(None))
+            with reading(self._tools.engine) as connection:
+                found = connection.execute(over).all()
+            ended = [one for one in found if one.uid in names]
+            journal.append([Entry(names[one.uid], one.uid, Event.ENDED, moment(one.ended_at)) for one in ended])
+            for one in found:
+                self._tools.journalled.pop(one.uid, None)
+        return fold_journal(journal.path, before=before)
 
     def leave(self, *, now: dt.datetime) -> None:
         """This process sends no more: its senders are ended, and their locks are gone."""
@@ -139,6 +180,12 @@ class SharedBatches:
         if one.due_at > seconds(now):
             jobs.defer(connection, row.uid, [(number, one.due_at)])
             return NotTaken("it waits", moment(one.due_at)), dead
+        if one.claims < self._tools.journalled.get(row.uid, {}).get(number, 0):
+            self._compared.discard(row.uid)  # the database was restored, or a standby took over, and we lived on
+        if row.uid not in self._compared:  # else it was resumed this very moment
+            again = seconds(now) + 1
+            jobs.defer(connection, row.uid, [(number, again)])
+            return NotTaken("what the journal has of it was not looked at", moment(again)), dead
         return one, dead
 
     def _a_sender(self, now: dt.datetime) -> Sender:
@@ -162,19 +209,42 @@ class SharedBatches:
             self._idle.append(sender)
 
     def _compare_journal(self, uid: str, now: dt.datetime) -> None:
-        """Once for each run: what this machine claimed, and a database from a backup does not know, is unknown."""
-        if uid in self._compared:
-            return
-        with reading(self._tools.engine) as connection:
-            row = find_uid(connection, uid)
-            if row is None:
+        """Once for each run, before anything of it is sent here: see `_compare`. Raises GuardRefused."""
+        with self._lock:
+            lock = self._comparing.setdefault(uid, threading.Lock())
+        with lock:  # one reads the journal, and the others wait for it
+            if uid in self._compared:
                 return
+            with reading(self._tools.engine) as connection:
+                row = find_uid(connection, uid)
+            if row is not None and row.state == RunState.SENDING:
+                self._compare(row, now)
+                self._compared.add(uid)
+
+    def _compare(self, row: RunRow, now: dt.datetime) -> None:
+        """What this machine claimed, and a database from a backup does not know, is unknown. Raises GuardRefused where
+        it sent a run of this name that the database does not know at all; this one is paused then."""
+        name = name_of(row)
+        self._tools.journalled.pop(row.uid, None)  # what we know is in the journal
+        with reading(self._tools.engine) as connection:
             known = recovery.claims_granted(connection, row.id)
-        lost = recovery.forgotten(self._tools.journal.entries(str(name_of(row))), uid, known)
+        entries = list(self._tools.journal.entries(str(name)))
+        lost = recovery.forgotten(entries, row.uid, known)
         if lost:
             with writing(self._tools.engine) as connection:
                 forget(connection, self._tools.senders, read_run(connection, row.id, hold=True), lost, now)
-        self._compared.add(uid)
+        if any(one.uid != row.uid and one.event in MAY_HAVE_SENT for one in entries):
+            reason = f"a run of this name was sent before by {socket.gethostname()}, and the database does not know it"
+            with writing(self._tools.engine) as connection:
+                row = read_run(connection, row.id, hold=True)
+                if row.state in {RunState.PLANNED, RunState.SENDING, RunState.PAUSED}:
+                    pause_run(connection, row, reason)
+            raise GuardRefused(
+                f"{name} is paused: {reason}",
+                place=Place(self._tools.journal.path),
+                hint=f"Was an older backup of the database put back? `newsletter cancel {name}`. If it is really to be "
+                "sent once more, take the lines of the other run out of the journal there, and resume it.",
+            )
 
 
 def forget(

@@ -105,7 +105,7 @@ def begin(connection: sa.Connection, row: RunRow, sharing: Sharing, now: dt.date
         program=sharing.program,
         setup=sharing.setup,
     )
-    jobs.defer(connection, row.uid, jobs.orphans(connection, row.id, row.uid))
+    jobs.defer(connection, row.uid, jobs.orphans(connection, row.id, row.uid, now))
     return end(connection, row, now)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from newsletter.delivery.states import DeliveryState, RunState
-from newsletter.store.journal import Entry, Event
+from newsletter.store.journal import MAY_HAVE_SENT, Entry, Event
 from newsletter.store.run_rows import RunRow
 from newsletter.store.state_bytes import alike
 from newsletter.store.tables import attempt, batch, run, run_exclusion, run_window
@@ -25,7 +25,7 @@ def withdraw(connection: sa.Connection, row: RunRow, entries: Iterable[Entry]) -
     touched = sa.select(batch.c.run_id).where(batch.c.run_id == row.id, batch.c.states != alike(DeliveryState.PLANNED))
     if connection.execute(sa.union_all(tried, touched).limit(1)).first() is not None:
         return False
-    if any(one.event is Event.CLAIMED or (one.uid == row.uid and one.event is not Event.PLANNED) for one in entries):
+    if any(one.event in MAY_HAVE_SENT or (one.uid == row.uid and one.event is not Event.PLANNED) for one in entries):
         return False
     for table in (batch, run_window, run_exclusion):
         connection.execute(sa.delete(table).where(table.c.run_id == row.id))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from newsletter import logs
 from newsletter.delivery.ledger import BatchLedger, NotTaken, RunLost, RunRecord
 from newsletter.delivery.states import RunState
-from newsletter.errors import NewsletterError, OutputError, TemporaryError
+from newsletter.errors import GuardRefused, NewsletterError, OutputError, TemporaryError
 from newsletter.pipeline.run_facts import DatabaseClock, refuse_other_clock
 from newsletter.pipeline.send_batch import RunAtWork
 from newsletter.wiring.workers import WorkerParts
@@ -55,10 +55,14 @@ class Batches:
         """
         ledger = self.parts.ledger
         run = ledger.shared_run(uid)
-        if run is None or run.state is not RunState.SENDING:
-            self._take_and_send(None, uid, number, stop)  # a dead worker may have left something of it
+        if run is None:
             return
         try:
+            over = min(self._refuse_other_clock(), self.now()) >= run.deadline
+            if over or run.state is not RunState.SENDING:
+                # a dead worker may have left something of it, and nothing is sent: for that every worker is fit
+                self._take_and_send(None, uid, number, stop)
+                return
             work = self._fit_for(run)
         except _PASSING:
             raise
@@ -66,6 +70,29 @@ class Batches:
             self._leave_to_others(run, number, error, stop)
             return
         self._take_and_send(work, uid, number, stop)
+
+    def tend(self) -> int:
+        """See `Ledger.tend`: by the database's clock, and not at all where this machine's is off; another worker does
+        it. How many jobs were given."""
+        try:
+            database = self._refuse_other_clock()
+        except GuardRefused as error:
+            self._tell_once("", error)
+            return 0
+        return self.parts.ledger.tend(now=database)
+
+    def compare(self) -> None:
+        """What this machine's journal has, and the database does not know. Raises what the database does, and
+        OutputError where the journal cannot be read."""
+        ledger = self.parts.ledger
+        for error in ledger.compare_journal(now=ledger.clock()):
+            logs.write("error", "run_sent_before", error=str(error), hint=error.hint)
+
+    def shorten(self) -> None:
+        """See `Ledger.shorten_journal`: by the time that `[retention]` has for calls."""
+        ledger, keep = self.parts.ledger, self.parts.loaded.settings.retention.attempts
+        if saved := ledger.shorten_journal(before=ledger.clock() - keep):
+            logs.write("info", "journal_shortened", bytes=saved)
 
     def _take_and_send(self, work: RunAtWork | None, uid: str, number: int, stop: threading.Event) -> None:
         taken = self.parts.ledger.take_batch(uid, number, now=self.now())
@@ -86,8 +113,7 @@ class Batches:
             self._tell_end(result.run, taken)
 
     def _fit_for(self, run: RunRecord) -> RunAtWork:
-        """Raises why this worker is not. The clock is looked at each time, the rest once for each handing over."""
-        refuse_other_clock(self._clock.now(self.parts.ledger.clock), self.now())
+        """Raises why this worker is not, besides its clock: looked at once for each handing over."""
         key = (run.uid, run.content_hash, run.program, run.setup)
         with self._lock:  # one renders, and the others wait for it
             found = self._fitness.get(key)
@@ -99,6 +125,12 @@ class Batches:
             assert found.refusal is not None
             raise found.refusal
         return found.work
+
+    def _refuse_other_clock(self) -> dt.datetime:
+        """What the database's clock shows. Raises GuardRefused where this machine's shows something else."""
+        database = self._clock.now(self.parts.ledger.clock)
+        refuse_other_clock(database, self.now())
+        return database
 
     def _looked_at(self, run: RunRecord) -> _Fitness:
         try:
@@ -113,14 +145,19 @@ class Batches:
     def _leave_to_others(self, run: RunRecord, number: int, error: NewsletterError, stop: threading.Event) -> None:
         """The batch has another job at once, and this thread none for a while: so a worker that is not fit keeps nobody
         waiting, however many jobs there are."""
-        self.parts.ledger.put_back(run.uid, number, at=self.now() + dt.timedelta(seconds=LEFT_FOR_OTHERS))
-        told = (run.uid, str(error))
+        ledger = self.parts.ledger
+        at = self._clock.now(ledger.clock) + dt.timedelta(seconds=LEFT_FOR_OTHERS)
+        ledger.put_back(run.uid, number, at=at)
+        self._tell_once(run.uid, error, run=str(run.name))
+        stop.wait(self.sits_out)
+
+    def _tell_once(self, uid: str, error: NewsletterError, **of: str) -> None:
+        told = (uid, str(error))
         with self._lock:
             is_new = told not in self._told
             self._told.add(told)
         if is_new:
-            logs.write("error", "worker_not_fit", run=str(run.name), error=str(error), hint=error.hint)
-        stop.wait(self.sits_out)
+            logs.write("error", "worker_not_fit", **of, error=str(error), hint=error.hint)
 
     def _tell_end(self, run: RunRecord, taken: BatchLedger) -> None:
         if run.state is RunState.SENDING or run.sender:

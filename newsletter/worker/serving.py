@@ -38,6 +38,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _CONNECT_WAIT = 10.0
 #: Two of them listen; the others are in use for a moment when a job begins, and when it ends.
 _CONNECTIONS = 6
+#: When the journal is made shorter: so long after the start, and then every so often. Seconds.
+SHORTEN_AFTER, SHORTEN_EVERY = 3_600.0, 86_400.0
 _UPKEEP = "upkeep"
 _TROUBLE = (exceptions.ConnectorException, psycopg.Error)
 
@@ -45,12 +47,15 @@ _TROUBLE = (exceptions.ConnectorException, psycopg.Error)
 @dataclass(frozen=True, slots=True)
 class Work:
     """What is done with jobs: `batch(uid, number, stop)` sends one, in a thread, until `stop` is set; `tend` gives jobs
-    to batches that have none, and says to how many."""
+    to batches that have none, and says to how many. `compare` comes before the first job, and again where the database
+    was away: it may be another one then, from a backup or a standby's. `shorten` comes once a day, in a thread."""
 
     queue: str
     task: str
     batch: Callable[[str, int, threading.Event], None]
     tend: Callable[[], int]
+    compare: Callable[[], None]
+    shorten: Callable[[], None]
 
 
 def serve(work: Work, connection: Mapping[str, Any], concurrency: int, stop: threading.Event) -> None:
@@ -65,19 +70,39 @@ def serve(work: Work, connection: Mapping[str, Any], concurrency: int, stop: thr
 
 async def _serve(work: Work, connection: Mapping[str, Any], concurrency: int, stop: threading.Event) -> None:
     pause = _FIRST_PAUSE
+    shortening = asyncio.create_task(_shorten(work))
     with ThreadPoolExecutor(concurrency, "batch") as threads, ThreadPoolExecutor(1, "upkeep") as upkeep:
         while not stop.is_set():
             shift = _Shift(work, concurrency, stop, threads, upkeep)
             try:
                 await shift.work_off(connection)
                 pause = _FIRST_PAUSE
-            except _TROUBLE as error:
+            except (*_TROUBLE, NewsletterError) as error:
                 said = str(error.__cause__ or error) or type(error).__name__
                 logs.write("warning", "database_trouble", error=said.strip(), next_try_seconds=pause)
                 end = asyncio.get_running_loop().time() + pause
                 while not stop.is_set() and asyncio.get_running_loop().time() < end:
                     await asyncio.sleep(_GLANCE)
                 pause = min(_LONGEST_PAUSE, 2 * pause)
+    shortening.cancel()
+
+
+async def _shorten(work: Work) -> None:
+    wait = SHORTEN_AFTER
+    while True:
+        await asyncio.sleep(wait)
+        await asyncio.to_thread(_told, work.shorten)  # not the thread for upkeep: a long file takes a while
+        wait = SHORTEN_EVERY
+
+
+def _told(act: Callable[[], None]) -> None:
+    """Whatever it raises is told."""
+    try:
+        act()
+    except NewsletterError as error:
+        logs.write("error", "job_failed", error=str(error), hint=error.hint)
+    except BaseException as error:  # noqa: BLE001 - also what is no Exception (pyo3); others go on
+        logs.write("exception", "program_error", error=f"{type(error).__name__}: {error}")
 
 
 class _Shift:
@@ -100,12 +125,15 @@ class _Shift:
         self._over = threading.Event()
 
     async def work_off(self, connection: Mapping[str, Any]) -> None:
-        """Works until `stop`. Raises what the queue's connection does."""
+        """Works until `stop`. Raises what the queue's connection does, and `Work.compare`."""
         connector = procrastinate.PsycopgConnector(
             kwargs=dict(connection), min_size=1, max_size=_CONNECTIONS, timeout=_CONNECT_WAIT
         )
         app = procrastinate.App(connector=connector)
         self._give_tasks(app)
+        await asyncio.get_running_loop().run_in_executor(self._upkeep, self._work.compare)
+        if self._stop.is_set():
+            return
         async with app.open_async():
             workers = [
                 self._worker(app, self._work.queue, self._concurrency),
@@ -162,16 +190,7 @@ class _Shift:
 
     async def _in_thread(self, pool: ThreadPoolExecutor, act: Callable[[], None]) -> None:
         """Whatever it raises is told; the job is over all the same, and its batch gets another."""
-
-        def told() -> None:
-            try:
-                act()
-            except NewsletterError as error:
-                logs.write("error", "job_failed", error=str(error), hint=error.hint)
-            except BaseException as error:  # noqa: BLE001 - also what is no Exception (pyo3); others go on
-                logs.write("exception", "program_error", error=f"{type(error).__name__}: {error}")
-
-        await asyncio.get_running_loop().run_in_executor(pool, told)
+        await asyncio.get_running_loop().run_in_executor(pool, _told, act)
 
 
 class _TellingWorker(Worker):

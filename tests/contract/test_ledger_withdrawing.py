@@ -104,7 +104,7 @@ def test_an_operators_word_on_a_planned_run_stands(ledger: SqlLedger, audience_s
     assert not ledger.withdraw(run_id)
 
 
-@pytest.mark.parametrize("event", [Event.CLAIMED, Event.ENDED, Event.REOPENED])
+@pytest.mark.parametrize("event", [Event.CLAIMED, Event.SHARED, Event.ENDED, Event.REOPENED])
 def test_a_run_that_the_journal_knows_more_of_than_the_database_is_not_withdrawn(
     ledger: SqlLedger, audience_store: SqlAudience, tmp_path: Path, event: Event
 ) -> None:

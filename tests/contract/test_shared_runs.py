@@ -50,10 +50,11 @@ from newsletter.delivery.ledger import (
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
 from newsletter.delivery.states import Mark, RunState
 from newsletter.errors import GuardRefused
-from newsletter.store import senders
+from newsletter.store import recovery, senders
 from newsletter.store.audience import SqlAudience
 from newsletter.store.batch_ledger import SqlBatchLedger
 from newsletter.store.engine import open_engine, reading, writing
+from newsletter.store.journal import Claimed, Entry, Event, Journal
 from newsletter.store.ledger import SqlLedger
 from newsletter.store.senders import LEASE
 
@@ -108,6 +109,13 @@ def jobs(database: sa.Engine) -> list[tuple[int, dt.datetime | None]]:
 def forget_jobs(database: sa.Engine) -> None:
     with writing(database) as connection:
         connection.execute(sa.text("DELETE FROM procrastinate_jobs"))
+
+
+def before_the_run(database: sa.Engine) -> None:
+    """The database as it was before anything was planned: restored from a backup."""
+    with writing(database) as connection:
+        for table in ("procrastinate_jobs", "attempt", "delivery_note", "batch", "run"):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
 
 
 def taken(ledger: SqlLedger, uid: str, number: int, now: dt.datetime = NOW) -> SqlBatchLedger:
@@ -432,6 +440,33 @@ class TestTending:
         assert ledger.tend(now=NOW) == 0
         assert [number for number, _ in jobs(shared)] == [1, 2, 3]
 
+    def test_a_job_for_later_does_not_hide_a_batch_that_is_due_now(self, shared: sa.Engine, tmp_path: Path) -> None:
+        run_id, uid = begun(shared, tmp_path, 4, size=4)
+        forget_jobs(shared)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        first = one_claim(handle, 2)
+        [second] = handle.exchange([report(first, Unknown("lost"))], [Wish(2)], now=NOW).claims
+        assert second is not None
+        busy = Report(second, {one.id: Busy("later") for one in second.members}, retry_at=later(900))
+        handle.exchange([busy], [Wish(2)], now=NOW)
+        handle.close(now=NOW)
+        assert jobs(shared) == [(1, later(900))]
+        assert ledger.tend(now=NOW) == 0, "it is not due before"
+        ledger.settle(run_id, Settlement.RESEND, now=NOW)
+        assert [ledger.tend(now=NOW), ledger.tend(now=NOW)] == [1, 0]
+        assert jobs(shared) == [(1, later(900)), (1, NOW)]
+
+    def test_a_job_that_asks_again_in_a_moment_is_enough(self, shared: sa.Engine, tmp_path: Path) -> None:
+        _, uid = begun(shared, tmp_path, 4)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        forget_jobs(shared)
+        not_taken(ledger, uid, 1)
+        ledger.put_back(uid, 2, at=later(1))
+        assert ledger.tend(now=NOW) == 0
+        handle.close(now=NOW)
+
     def test_a_dead_worker_whose_job_is_gone_is_found(self, shared: sa.Engine, tmp_path: Path) -> None:
         run_id, uid = begun(shared, tmp_path, 2)
         handle = taken(worker(shared, tmp_path), uid, 1)
@@ -488,6 +523,190 @@ def test_what_the_journal_of_this_machine_knows_better_than_a_restored_database_
     restored = worker(shared, tmp_path)
     assert isinstance(restored.take_batch(uid, 1, now=NOW), NotTaken)
     assert states(restored, run_id) == {S.UNKNOWN: 2, S.PLANNED: 2}
+
+
+@pytest.mark.parametrize("later_on", [False, True], ids=["planned for workers", "handed over later"])
+def test_who_handed_a_run_over_knows_of_it_when_the_database_does_not_any_more(
+    shared: sa.Engine, tmp_path: Path, later_on: bool
+) -> None:
+    """The claims stand in the workers' journals, on other machines."""
+    scheduler = worker(shared, tmp_path / "scheduler")
+    load(SqlAudience(shared, ERASURE_KEY), readers(2))
+    plan = plan_of(size=2)
+    frozen = scheduler.plan(plan if later_on else replace(plan, shared=SHARING), now=NOW)
+    if later_on:
+        scheduler.refuse_forgotten(plan.name)
+        scheduler.share(frozen.run_id, SHARING, now=NOW)
+    before_the_run(shared)
+    with pytest.raises(GuardRefused, match="was sent before"):
+        scheduler.refuse_forgotten(plan.name)
+    with pytest.raises(GuardRefused, match="was sent before"):
+        scheduler.plan(replace(plan, shared=SHARING), now=NOW)
+    assert scheduler.run(plan.name) is None
+
+
+def test_a_worker_that_sent_another_run_of_this_name_pauses_this_one(shared: sa.Engine, tmp_path: Path) -> None:
+    """Whoever planned it anew has no journal of it: another scheduler, or one whose disk is gone."""
+    _, uid = begun(shared, tmp_path / "planner", 4)
+    handle = taken(worker(shared, tmp_path / "sender"), uid, 1)
+    send_all(handle)
+    handle.close(now=NOW)
+    before_the_run(shared)
+    anew = worker(shared, tmp_path / "another planner")
+    frozen = anew.plan(replace(plan_of(size=2), shared=SHARING), now=NOW)
+    run = anew.run(plan_of().name)
+    assert run is not None
+    restored = worker(shared, tmp_path / "sender")
+    with pytest.raises(GuardRefused, match="was sent before by"):
+        restored.take_batch(run.uid, 2, now=NOW)
+    paused = anew.run(run.name)
+    assert paused is not None
+    assert (paused.state, "was sent before by" in paused.reason) == (RunState.PAUSED, True)
+    not_taken(restored, run.uid, 1)  # a job that was left over says nothing more
+    assert states(anew, frozen.run_id) == {S.PLANNED: 4}
+    anew.share(frozen.run_id, SHARING, now=NOW)
+    with pytest.raises(GuardRefused, match="was sent before by"):
+        restored.take_batch(run.uid, 1, now=NOW)
+
+
+def test_threads_of_a_worker_read_its_journal_once_for_each_run(
+    shared: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, uid = begun(shared, tmp_path, 8)
+    ledger = worker(shared, tmp_path)
+    reads: list[str] = []
+    inner = Journal.entries
+
+    def slowly(self: Journal, run: str) -> Iterator[Entry]:
+        reads.append(run)
+        time.sleep(0.2)
+        return inner(self, run)
+
+    monkeypatch.setattr(Journal, "entries", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: taken(ledger, uid, number), range(1, 5)))
+    assert len(reads) == 1
+
+
+def one_batch_from_a_backup(database: sa.Engine, number: int) -> None:
+    """The batch as it was before it was ever claimed: the members of all batches stand in one state then."""
+    with writing(database) as connection:
+        which = {"number": number}
+        connection.execute(
+            sa.text(
+                "UPDATE batch SET states = (SELECT states FROM batch WHERE claims = 0 LIMIT 1), claims = 0, "
+                "attempts = 0, due_at = 1, sender_id = NULL WHERE number = :number"
+            ),
+            which,
+        )
+        connection.execute(sa.text("DELETE FROM attempt WHERE batch = :number"), which)
+
+
+def test_a_worker_that_lives_through_a_restore_does_not_send_again(shared: sa.Engine, tmp_path: Path) -> None:
+    run_id, uid = begun(shared, tmp_path)
+    ledger = worker(shared, tmp_path)
+    for number in (1, 2):
+        handle = taken(ledger, uid, number)
+        send_all(handle)
+        handle.close(now=NOW)
+    one_batch_from_a_backup(shared, 2)
+    forget_jobs(shared)
+    again = not_taken(ledger, uid, 2)
+    assert jobs(shared) == [(2, again.again_at)]
+    not_taken(ledger, uid, 2, later(1))
+    assert states(ledger, run_id) == {S.ACCEPTED: 2, S.UNKNOWN: 2, S.PLANNED: 2}
+
+
+def test_a_worker_that_has_a_batch_while_the_database_is_restored_claims_nobody_again(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    run_id, uid = begun(shared, tmp_path, 4)
+    ledger = worker(shared, tmp_path)
+    handle = taken(ledger, uid, 1)
+    claim = one_claim(handle, 1)
+    one_batch_from_a_backup(shared, 1)
+    with writing(shared) as connection:
+        mine = {"sender": handle._sender.id}
+        connection.execute(sa.text("UPDATE batch SET sender_id = :sender, due_at = NULL WHERE number = 1"), mine)
+    with pytest.raises(RunLost):
+        handle.exchange([report(claim)], [Wish(2)], now=NOW)
+    handle.abandon()
+    not_taken(ledger, uid, 1)
+    rest = taken(ledger, uid, 1, later(1))
+    assert [one.id for one in one_claim(rest, now=later(1)).members] != [claim.members[0].id]
+    assert states(ledger, run_id)[S.UNKNOWN] == 1
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_worker_compares_its_journal_with_all_runs_that_are_not_over(
+    shared: sa.Engine, tmp_path: Path, paused: bool
+) -> None:
+    run_id, uid = begun(shared, tmp_path)
+    ledger = worker(shared, tmp_path)
+    for number in (1, 2):
+        handle = taken(ledger, uid, number)
+        send_all(handle)
+        handle.close(now=NOW)
+    one_batch_from_a_backup(shared, 1)
+    one_batch_from_a_backup(shared, 2)
+    if paused:
+        ledger.pause(run_id, "a restore", now=NOW)
+    assert worker(shared, tmp_path / "another").compare_journal(now=NOW) == []
+    assert states(ledger, run_id) == {S.PLANNED: 6}
+    assert ledger.compare_journal(now=NOW) == []
+    assert states(ledger, run_id) == {S.UNKNOWN: 4, S.PLANNED: 2}
+
+
+def test_what_a_journal_knows_of_a_batch_in_living_hands_leaves_it_there(shared: sa.Engine, tmp_path: Path) -> None:
+    run_id, uid = begun(shared, tmp_path, 6, size=5)
+    ledger = worker(shared, tmp_path)
+    handle = taken(ledger, uid, 1)
+    for _ in range(3):
+        handle.exchange([report(one_claim(handle, 1))], [], now=NOW)
+    handle.close(now=NOW)
+    with writing(shared) as connection:  # the batch as it was before
+        states_before = "(SELECT states FROM batch WHERE number = 2)"
+        connection.execute(
+            sa.text(f"UPDATE batch SET states = {states_before}, claims = 0, attempts = 0, due_at = 1 WHERE number = 1")
+        )
+        connection.execute(sa.text("DELETE FROM attempt"))
+    other = taken(worker(shared, tmp_path / "another"), uid, 1)
+    claim = one_claim(other, 1)
+    worker(shared, tmp_path).compare_journal(now=NOW)
+    assert states(ledger, run_id) == {S.IN_FLIGHT: 1, S.UNKNOWN: 2, S.PLANNED: 3}
+    not_taken(worker(shared, tmp_path / "third"), uid, 1)
+    [following] = other.exchange([report(claim)], [Wish(5)], now=NOW).claims
+    assert following is not None
+    assert len(following.members) == 2
+    assert other.exchange([report(following)], [Wish(1)], now=NOW).halt is Halt.DONE
+    assert states(ledger, run_id) == {S.ACCEPTED: 3, S.UNKNOWN: 2, S.PLANNED: 1}
+
+
+def test_a_machine_that_did_not_end_a_run_learns_of_its_end_and_folds_its_claims(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    _, uid = begun(shared, tmp_path / "planner", 61, size=60)
+    one, other = worker(shared, tmp_path / "one"), worker(shared, tmp_path / "other")
+    handle = taken(one, uid, 1)
+    reports: list[Report] = []
+    while (claim := handle.exchange(reports, [Wish(1)], now=NOW).claims[0]) is not None:
+        reports = [report(claim)]
+    handle.close(now=NOW)
+    assert one.shorten_journal(before=later(3600)) == 0, "it is not over"
+    last = taken(other, uid, 2)
+    send_all(last)
+    assert last.close(now=later(60)).state is RunState.FINISHED
+    journal = Journal(tmp_path / "one" / "journal.ndjson")
+    before = journal.path.stat().st_size
+    assert one.shorten_journal(before=NOW) == 0, "not for long enough"
+    assert one._tools.journalled == {}, "nor is it kept in memory"
+    saved = one.shorten_journal(before=later(3600))
+    assert saved > before / 2
+    entries = list(journal.entries(str(plan_of().name)))
+    assert [entry.event for entry in entries] == [Event.CLAIMED, Event.ENDED]
+    assert entries[1].at == later(60)
+    assert recovery.forgotten(entries, uid, {}) == {1: [Claimed(1, 1, 60, list(range(60)))]}
+    assert one.shorten_journal(before=later(3600)) == 0
 
 
 def test_of_many_at_once_one_takes_a_batch(shared: sa.Engine, tmp_path: Path) -> None:
@@ -631,3 +850,23 @@ def test_those_whom_a_worker_thought_dead_did_not_call_for_are_sent_yet_though_t
     assert send_all(again, now=now).halt is Halt.DONE
     assert again.close(now=now).state is RunState.FINISHED
     assert states(ledger, run_id) == {S.ACCEPTED: 2}
+
+
+@pytest.mark.parametrize("reason", ["an operator paused it", ""])
+def test_a_late_report_does_not_undo_a_pause(shared: sa.Engine, tmp_path: Path, reason: str) -> None:
+    run_id, uid = begun(shared, tmp_path, 2)
+    handle = taken(worker(shared, tmp_path), uid, 1)
+    claim = one_claim(handle)
+    ledger, now = worker(shared, tmp_path), later(LEASE + 1)
+    ledger.pause(run_id, reason, now=NOW)
+    not_taken(ledger, uid, 1, now)
+    held = ledger.run(plan_of().name)
+    assert held is not None
+    assert (held.state, held.reason) == (RunState.HELD, reason or "it was paused")
+    not_tried = Report(claim, {one.id: Busy("not tried") for one in claim.members}, retry_at=now)
+    with pytest.raises(RunLost):
+        handle.exchange([not_tried], [], now=now)
+    paused = ledger.run(plan_of().name)
+    assert paused is not None
+    assert (paused.state, paused.reason) == (RunState.PAUSED, reason or "it was paused")
+    not_taken(ledger, uid, 1, now)

@@ -29,16 +29,16 @@ from servers.smtp_server import SmtpServer
 
 from newsletter import logs, wiring
 from newsletter.delivery.clock import SystemClock
-from newsletter.delivery.ledger import RunRecord
+from newsletter.delivery.ledger import NotTaken, RunRecord, Wish
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, RunState
-from newsletter.errors import ConfigError, GuardRefused
+from newsletter.errors import ConfigError, GuardRefused, TemporaryError
 from newsletter.metrics import Metrics
 from newsletter.pipeline import run_facts, share_run
 from newsletter.project_files import copy_project
 from newsletter.settings.loaded import Loaded
 from newsletter.store import engine as engine_module
-from newsletter.store import job_schema
+from newsletter.store import job_schema, senders
 from newsletter.store.upgrade import upgrade
 from newsletter.wiring import cluster, sending
 from newsletter.wiring.workers import WorkerParts, refuse_unfit_worker, worker_parts
@@ -230,6 +230,65 @@ def test_a_worker_whose_clock_is_off_refuses(site: Site, said: list[dict[str, ob
     assert "the clock of this machine is 30 s" in refused(site, run, said, now=now)
 
 
+@pytest.mark.parametrize("hours", [24, -24])
+def test_a_worker_whose_clock_is_off_ends_no_run_and_puts_no_job_off(
+    site: Site, said: list[dict[str, object]], hours: float
+) -> None:
+    run, parts = site.planned(), site.parts()
+    off = lambda: dt.datetime.now(dt.UTC) + dt.timedelta(hours=hours)  # noqa: E731 - named as the argument is
+    batches = Batches(parts, off, sits_out=0.0)
+    with site.database.begin() as connection:
+        connection.execute(sa.text("DELETE FROM procrastinate_jobs"))
+    batches.one(run.uid, 1, threading.Event())
+    with site.database.connect() as connection:
+        at = connection.scalar(sa.text("SELECT scheduled_at FROM procrastinate_jobs"))
+    assert isinstance(at, dt.datetime)
+    assert abs((at - dt.datetime.now(dt.UTC)).total_seconds()) < 60, "another one does it soon"
+    assert [batches.tend(), batches.tend()] == [0, 0]
+    assert site.run().state is RunState.SENDING
+    told = [line for line in said if line["event"] == "worker_not_fit"]
+    assert len(told) == 2, "of the run, and of tending"
+    assert Batches(parts).tend() == 2, "one whose clock is right gives jobs to those that have none"
+    parts.close()
+
+
+def test_a_worker_whose_clock_is_off_takes_nothing_for_a_dead_ones(site: Site, said: list[dict[str, object]]) -> None:
+    """Also of a run that is not being sent: whose lease seems to be over lives yet."""
+    run, parts = site.planned(), site.parts()
+    handle = site.parts().ledger.take_batch(run.uid, 1, now=dt.datetime.now(dt.UTC))
+    assert not isinstance(handle, NotTaken)
+    handle.exchange([], [Wish(1)], now=dt.datetime.now(dt.UTC))
+    parts.ledger.pause(run.id, "stop", now=dt.datetime.now(dt.UTC))
+    one_job(site, parts, run, 1, now=lambda: dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
+    assert parts.ledger.balance(run.id).of(DeliveryState.IN_FLIGHT) == 1
+    handle.close(now=dt.datetime.now(dt.UTC))
+    parts.close()
+
+
+def test_a_worker_that_is_not_fit_ends_a_run_whose_deadline_is_over(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a dead worker, whose machine is gone, has a batch of it."""
+    run, parts, now = site.planned(), site.parts(), dt.datetime.now(dt.UTC)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(senders, "this_host", lambda: "a machine that is gone")
+        handle = site.parts().ledger.take_batch(run.uid, 1, now=now)
+    assert not isinstance(handle, NotTaken)
+    handle.exchange([], [Wish(1)], now=now)
+    monkeypatch.setattr(run_facts, "__version__", "9.9")
+    after = run.deadline + dt.timedelta(minutes=1)
+    monkeypatch.setattr(parts.ledger, "clock", lambda: after)
+    batches = Batches(parts, lambda: after, sits_out=0.0)
+    batches.tend()
+    batches.one(run.uid, 1, threading.Event())
+    batches.tend()
+    assert site.run().state is RunState.HELD
+    balance = parts.ledger.balance(run.id)
+    assert (balance.of(DeliveryState.UNKNOWN), balance.of(DeliveryState.EXPIRED)) == (1, PEOPLE - 1)
+    handle.abandon()
+    parts.close()
+
+
 def test_a_clock_that_is_set_is_noticed_at_once_though_the_databases_is_asked_for_seldom(
     site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,8 +338,7 @@ def served(site: Site, until: Callable[[], bool]) -> None:
     """A worker with Procrastinate's loop, in a thread, until it is so."""
     parts, stop = site.parts(), threading.Event()
     batches = Batches(parts)
-    tend = lambda: parts.ledger.tend(now=dt.datetime.now(dt.UTC))  # noqa: E731 - named as the argument is
-    work = Work(parts.queue, parts.task, batches.one, tend)
+    work = Work(parts.queue, parts.task, batches.one, batches.tend, batches.compare, batches.shorten)
     failed: list[BaseException] = []
 
     def run() -> None:
@@ -313,6 +371,54 @@ def test_jobs_come_by_the_queue_and_those_that_were_lost_by_tending(
     assert len(site.server.taken) == PEOPLE
     assert {"event": "batches_had_no_job", "batches": 1} in said
     assert site.jobs() == [], "what is done leaves nothing behind"
+
+
+def test_the_journal_is_compared_before_the_first_job_and_again_whenever_the_database_was_away(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_FIRST_PAUSE", 0.05)
+    site.planned()
+    parts, stop, did = site.parts(), threading.Event(), list[str]()
+
+    def compare() -> None:
+        did.append("compare")
+        if len(did) == 1:
+            raise TemporaryError("the database is away yet")
+        if did.count("compare") == 3:
+            stop.set()
+
+    def batch(uid: str, number: int, stop: threading.Event) -> None:
+        did.append("batch")
+        with site.database.begin() as connection:
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            connection.execute(sa.text(f"{others} AND datname = current_database()"))
+
+    serve(Work(parts.queue, parts.task, batch, lambda: 0, compare, lambda: None), parts.connection, 1, stop)
+    parts.close()
+    assert did[:3] == ["compare", "compare", "batch"]
+    assert did[-1] == "compare"
+    assert "database_trouble" in [line["event"] for line in said]
+
+
+def test_the_journal_of_a_worker_is_made_shorter_now_and_then_also_after_it_failed(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "SHORTEN_AFTER", 0.1)
+    monkeypatch.setattr(serving, "SHORTEN_EVERY", 0.1)
+    parts, stop, times = site.parts(), threading.Event(), list[int]()
+    batches = Batches(parts)
+
+    def shorten() -> None:
+        batches.shorten()
+        times.append(1)
+        if len(times) == 2:
+            stop.set()
+        raise TemporaryError("the disk is full")
+
+    serve(Work(parts.queue, parts.task, batches.one, lambda: 0, batches.compare, shorten), parts.connection, 1, stop)
+    parts.close()
+    assert len(times) >= 2
+    assert {"event": "job_failed", "error": "the disk is full", "hint": ""} in said
 
 
 def test_the_job_of_a_worker_that_died_is_given_to_another(

@@ -92,7 +92,7 @@ def test_a_run_that_is_not_over_or_not_for_long_stays_as_it_is(journal: Journal,
             st.sampled_from([OLD, NEW, "other/2024-02-29.evening"]),
             st.sampled_from(["a", "b"]),
             st.one_of(
-                st.sampled_from([Event.PLANNED, Event.ENDED, Event.REOPENED]),
+                st.sampled_from([Event.PLANNED, Event.SHARED, Event.ENDED, Event.REOPENED]),
                 st.tuples(st.integers(1, 4), st.integers(1, 3), st.sets(st.integers(0, 30), min_size=1)),
             ),
         ),
