@@ -55,6 +55,7 @@ from newsletter.store.audience import SqlAudience
 from newsletter.store.batch_ledger import SqlBatchLedger
 from newsletter.store.engine import open_engine, reading, writing
 from newsletter.store.ledger import SqlLedger
+from newsletter.store.run_rows import change_run, read_run, share_run
 from newsletter.store.senders import LEASE
 
 SHARING = Sharing("1.0", "abc")
@@ -631,3 +632,48 @@ def test_those_whom_a_worker_thought_dead_did_not_call_for_are_sent_yet_though_t
     assert send_all(again, now=now).halt is Halt.DONE
     assert again.close(now=now).state is RunState.FINISHED
     assert states(ledger, run_id) == {S.ACCEPTED: 2}
+
+
+def test_a_pause_comes_through_however_many_share_the_run(shared: sa.Engine, tmp_path: Path) -> None:
+    """PostgreSQL lets those who share a row pass whoever waits for it alone."""
+    run_id, _ = begun(shared, tmp_path)
+    stop = threading.Event()
+
+    def share() -> int:
+        times = 0
+        while not stop.is_set():
+            with writing(shared) as connection:
+                share_run(connection, run_id)
+                connection.execute(sa.text("SELECT pg_sleep(0.05)"))
+            times += 1
+        return times
+
+    with ThreadPoolExecutor(12) as pool:
+        sharers = [pool.submit(share) for _ in range(12)]
+        time.sleep(0.5)
+        threading.Timer(4, stop.set).start()
+        began = time.monotonic()
+        try:
+            assert worker(shared, tmp_path).pause(run_id, "stop", now=NOW)
+            took = time.monotonic() - began
+        finally:
+            stop.set()
+        assert min(one.result() for one in sharers) > 1
+    assert took < 2
+
+
+def test_whoever_waited_for_the_run_sees_it_as_it_is_then(shared: sa.Engine, tmp_path: Path) -> None:
+    run_id, _ = begun(shared, tmp_path)
+
+    def look() -> str:
+        with writing(shared) as connection:
+            return str(share_run(connection, run_id).state)
+
+    with ThreadPoolExecutor(1) as pool:
+        with writing(shared) as connection:
+            row = read_run(connection, run_id, hold=True)
+            waiting = pool.submit(look)
+            time.sleep(0.3)
+            assert not waiting.done()
+            change_run(connection, row.id, state=RunState.PAUSED.value)
+        assert waiting.result(10) == RunState.PAUSED
