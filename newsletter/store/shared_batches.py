@@ -68,6 +68,7 @@ class SharedBatches:
                 one, dead = self._free(connection, row, number, now)
                 if isinstance(one, BatchRow):
                     sender = self._living_sender(connection, sender, now)
+                    due_at = one.due_at or 0
                     one.sender_id, one.due_at = sender.id, None
                     one.save(connection)
                     windows = windows_of(connection, row.id)
@@ -80,7 +81,7 @@ class SharedBatches:
             if one.again_at is None:
                 see_to_end(self._tools, row.id, now)
             return one
-        return SqlBatchLedger(self._tools, row, one, sender, windows, self._give_back)
+        return SqlBatchLedger(self._tools, row, one, sender, windows, self._give_back, due_at)
 
     def put_back(self, uid: str, number: int, *, at: dt.datetime) -> None:
         """See `Ledger`."""

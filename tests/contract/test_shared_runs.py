@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,9 @@ from ledger_runs import (
     windows,
 )
 
+from newsletter.audience.model import Member
 from newsletter.delivery.ledger import (
+    Admission,
     BatchLedger,
     Claim,
     Halt,
@@ -288,6 +290,94 @@ def test_a_worker_that_ends_in_good_order_puts_the_rest_back_for_another(shared:
     assert jobs(shared) == [(1, NOW)]
     assert states(ledger, run_id) == {S.ACCEPTED: 2, S.PLANNED: 2}
     assert send_all(taken(worker(shared, tmp_path), uid, 1)).halt is Halt.DONE
+
+
+class Slowly:
+    """What a wish asks: four a second of `slow.example`, all others at once."""
+
+    def __init__(self) -> None:
+        self.now, self.tokens = NOW, 0.0
+
+    def at(self, now: dt.datetime) -> None:
+        self.tokens = min(1.0, self.tokens + 4 * (now - self.now).total_seconds())
+        self.now = now
+
+    def __call__(self, members: Sequence[Member]) -> Admission:
+        places = []
+        for place, one in enumerate(members):
+            slow = one.key.endswith("@slow.example")
+            if not slow or self.tokens >= 1:
+                self.tokens -= slow
+                places.append(place)
+        return Admission(places, self.now + dt.timedelta(seconds=0.25))
+
+
+def next_job(database: sa.Engine, now: dt.datetime) -> int | None:
+    """The batch of the job that a worker gets next; it is gone then."""
+    with writing(database) as connection:
+        found: int | None = connection.scalar(
+            sa.text(
+                "DELETE FROM procrastinate_jobs WHERE id = (SELECT min(id) FROM procrastinate_jobs "
+                "WHERE scheduled_at <= :now) RETURNING (args->>'batch')::int"
+            ),
+            {"now": now},
+        )
+    return found
+
+
+def test_a_slow_recipient_domain_holds_up_nobody_else(shared: sa.Engine, tmp_path: Path) -> None:
+    """One thread has four batches, half of each at a domain that gets four a second."""
+    slow = [replace(one, key=f"{n}@slow.example", address=f"{n}@slow.example") for n, one in enumerate(readers(80))]
+    rows = [one for start in range(0, 80, 20) for one in [*slow[start : start + 10], *readers(10, start + 1000)]]
+    load(SqlAudience(shared, ERASURE_KEY), rows)
+    ledger, admit, now = worker(shared, tmp_path), Slowly(), NOW
+    plan = replace(plan_of(size=20), program="1.0", setup="abc", shared=SHARING)
+    ledger.plan(plan, now=NOW)
+    run = ledger.run(plan.name)
+    assert run is not None
+    went: dict[bool, list[float]] = {True: [], False: []}
+    visits = 0
+    while run_state(ledger) is RunState.SENDING:
+        number = next_job(shared, now)
+        if number is None:
+            now += dt.timedelta(seconds=0.25)
+            continue
+        handle = ledger.take_batch(run.uid, number, now=now)
+        if isinstance(handle, NotTaken):
+            continue
+        visits += 1
+        reports: list[Report] = []
+        while True:
+            admit.at(now)
+            exchange = handle.exchange(reports, [Wish(5, admit)], now=now)
+            reports = [report(claim) for claim in exchange.claims if claim is not None]
+            for claim in filter(None, exchange.claims):
+                for one in claim.members:
+                    went[one.key.endswith("@slow.example")].append((now - NOW).total_seconds())
+            if exchange.halt is not None:
+                break
+            if not reports:
+                assert exchange.next_due is not None
+                now = max(now, exchange.next_due)
+        handle.close(now=now)
+    assert {which: len(times) for which, times in went.items()} == {True: 40, False: 40}
+    assert max(went[False]) < 1, "the others wait for none of them"
+    assert max(went[True]) < 14, "four a second"
+    assert visits < 12, "what must wait is not taken all the time"
+    assert run_state(ledger) is RunState.FINISHED
+
+
+def test_who_must_wait_for_long_for_their_domain_are_not_looked_at_all_the_time(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    _, uid = begun(shared, tmp_path, 2)
+    forget_jobs(shared)
+    handle = taken(worker(shared, tmp_path), uid, 1)
+    [claim] = handle.exchange([], [Wish(2, lambda _: Admission([0], later(20)))], now=NOW).claims
+    assert claim is not None
+    assert handle.exchange([report(claim)], [Wish(2, lambda _: Admission([], later(20)))], now=NOW).halt is Halt.LATER
+    handle.close(now=NOW)
+    assert jobs(shared) == [(1, later(20))]
 
 
 class TestSteering:
