@@ -19,6 +19,10 @@ from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, Mark, RunState
 
 
+#: Why workers paused a run that was to go to so many (`Sharing.limit`).
+LIMIT_REACHED = "the limit is reached"
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """When some recipients of a run may be mailed: from `opens_at` on, and no more from `deadline` on."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Exchange, Halt, Report, RunRecord, Wish
+from newsletter.delivery.ledger import LIMIT_REACHED, Exchange, Halt, Report, RunRecord, Wish
 from newsletter.delivery.states import RunState
 from newsletter.store import jobs, shared_runs
 from newsletter.store.batch_rows import BatchRow, read_batch
@@ -93,7 +93,7 @@ class SqlBatchLedger(SqlRunLedger):
 
     @property
     def _limit_reached(self) -> str:
-        return "the limit is reached"
+        return LIMIT_REACHED
 
     def _is_lost(self, connection: sa.Connection, row: RunRow) -> bool:
         found = connection.execute(_HOLDER, {"of_run": row.id, "number": self._number, "us": self._sender.id}).one()

@@ -36,6 +36,7 @@ from ledger_runs import (
 )
 
 from newsletter.audience.model import Member
+from newsletter.delivery.clock import SystemClock
 from newsletter.delivery.ledger import (
     Admission,
     BatchLedger,
@@ -50,8 +51,10 @@ from newsletter.delivery.ledger import (
     WorkerRecord,
 )
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
+from newsletter.delivery.observing import Unobserved
 from newsletter.delivery.states import Mark, RunState
 from newsletter.errors import GuardRefused
+from newsletter.pipeline.share_run import look_on
 from newsletter.store import senders
 from newsletter.store.audience import SqlAudience
 from newsletter.store.batch_ledger import SqlBatchLedger
@@ -455,6 +458,33 @@ class TestSteering:
             send_all(batch)
             batch.close(now=NOW)
         assert run_state(ledger) is RunState.FINISHED
+
+    @pytest.mark.parametrize(("pause", "told"), [("535 bad credentials", ["535 bad credentials"]), ("", [])])
+    def test_a_limited_run_that_stopped_before_its_limit_is_told_as_any_other(
+        self, shared: sa.Engine, tmp_path: Path, pause: str, told: list[str]
+    ) -> None:
+        _, uid = begun(shared, tmp_path, limit=1)
+        ledger, heard = worker(shared, tmp_path), list[str]()
+        handle = taken(ledger, uid, 1)
+        if pause:
+            handle.pause(pause, now=NOW)
+        else:
+            send_all(handle)
+        handle.close(now=NOW)
+
+        class Hearing(Unobserved):
+            def paused(self, reason: str) -> None:
+                heard.append(reason)
+
+        look_on(
+            plan_of().name,
+            ledger,
+            threading.Event(),
+            clock=SystemClock(),
+            on_balance=lambda _: None,
+            observer=Hearing(),
+        )
+        assert heard == told
 
     def test_one_process_may_take_over_what_workers_sent_and_their_jobs_come_to_nothing(
         self, shared: sa.Engine, tmp_path: Path
