@@ -18,7 +18,6 @@ from newsletter.delivery.model import Outcome
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, Mark, RunState
 
-
 #: Why workers paused a run that was to go to so many (`Sharing.limit`).
 LIMIT_REACHED = "the limit is reached"
 

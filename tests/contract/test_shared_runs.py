@@ -53,9 +53,9 @@ from newsletter.delivery.ledger import (
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
 from newsletter.delivery.observing import Unobserved
 from newsletter.delivery.states import Mark, RunState
-from newsletter.errors import GuardRefused
+from newsletter.errors import GuardRefused, TemporaryError
 from newsletter.pipeline.share_run import look_on
-from newsletter.store import senders
+from newsletter.store import senders, tables
 from newsletter.store.audience import SqlAudience
 from newsletter.store.batch_ledger import SqlBatchLedger
 from newsletter.store.engine import open_engine, reading, writing
@@ -797,3 +797,54 @@ def test_whoever_waited_for_the_run_sees_it_as_it_is_then(shared: sa.Engine, tmp
             assert not waiting.done()
             change_run(connection, row.id, state=RunState.PAUSED.value)
         assert waiting.result(10) == RunState.PAUSED
+
+
+class TestLeases:
+    def test_a_lease_counts_from_after_the_wait_for_the_run(
+        self, shared: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else others take the batch while its worker believes that it may call."""
+        _, uid = begun(shared, tmp_path)
+        clock = [1_000.0]
+        monkeypatch.setattr(senders, "boot_time", lambda: clock[0])
+        ledger, handles = worker(shared, tmp_path), list[SqlBatchLedger]()
+        for act in (lambda: handles.append(taken(ledger, uid, 1)), lambda: handles[0].exchange([], [], now=NOW)):
+            began = clock[0]
+            with ThreadPoolExecutor(1) as pool:
+                with shared.connect() as connection:
+                    connection.execute(sa.text("SELECT FROM run FOR UPDATE"))
+                    acting = pool.submit(act)
+                    time.sleep(0.3)
+                    assert not acting.done()
+                    clock[0] += 14
+                acting.result(30)
+            ours = handles[0]._sender
+            with reading(shared) as connection:
+                kept = connection.scalar(sa.select(tables.sender.c.lease_until).where(tables.sender.c.id == ours.id))
+            assert kept is not None
+            assert ours.leased == clock[0]
+            assert kept == later(clock[0] - began + LEASE).timestamp()
+            clock[0] += 10
+
+    def test_a_lease_whose_transaction_was_undone_is_not_believed(
+        self, shared: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, uid = begun(shared, tmp_path)
+        clock = [1_000.0]
+        monkeypatch.setattr(senders, "boot_time", lambda: clock[0])
+        handle = taken(worker(shared, tmp_path), uid, 1)
+        clock[0] += 7
+
+        def fails(*_: object) -> None:
+            raise TemporaryError("the connection was lost")
+
+        sa.event.listen(shared, "commit", fails)
+        try:
+            for act in (lambda: handle.keep(now=NOW), lambda: handle.exchange([], [Wish(1)], now=NOW)):
+                with pytest.raises(TemporaryError):
+                    act()
+                assert handle._sender.leased == 1_000.0
+        finally:
+            sa.event.remove(shared, "commit", fails)
+        handle.exchange([], [Wish(1)], now=NOW)
+        assert handle._sender.leased == clock[0]
