@@ -7,6 +7,7 @@ import datetime as dt
 import threading
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from send_simulation import START, member
@@ -17,7 +18,7 @@ from newsletter.delivery.model import Accepted, Outcome, Refused, Unknown
 from newsletter.delivery.observing import EndedCall, counted
 from newsletter.delivery.pace_records import Bucket, Reserved, Tally
 from newsletter.delivery.shared_pacing import VALID, SharedLimiter, bucket_of, valid_for
-from newsletter.errors import TemporaryError
+from newsletter.errors import NewsletterError, OutputError, TemporaryError
 
 FAR = START + dt.timedelta(days=30)
 
@@ -241,11 +242,12 @@ class Counted:
     """`TallyRecords` in memory."""
 
     def __init__(self) -> None:
-        self.tally, self.away = Tally(), False
+        self.tally = Tally()
+        self.away: NewsletterError | None = None
 
     def add(self, *, lost: bool, refused: int, decided: int) -> Tally:
         if self.away:
-            raise TemporaryError("PostgreSQL cannot be reached")
+            raise self.away
         self.tally = self.tally.with_call(lost=lost, refused=refused, decided=decided)
         return self.tally
 
@@ -273,8 +275,26 @@ class TestBreakersOfAll:
         said = [worker.tripped(call) for call in [TAKEN] * 5 + [REFUSED] * 2 for worker in workers]
         assert "5 of 20" in next(filter(None, said))
 
-    def test_while_the_records_are_away_a_worker_counts_its_own(self) -> None:
+    @pytest.mark.parametrize("away", [TemporaryError("cannot be reached"), OutputError("the disk is full")])
+    def test_while_the_records_are_away_a_worker_counts_its_own(self, away: NewsletterError) -> None:
         records = Counted()
         one = Breakers(1.0, records)
-        records.away = True
+        records.away = away
         assert [bool(one.tripped(LOST)) for _ in range(2)] == [False, True]
+
+    def test_what_was_before_the_run_was_resumed_does_not_count_when_the_records_go_away(self) -> None:
+        records = Counted()
+        one = Breakers(0.05, records)
+        assert [bool(one.tripped(call)) for call in [TAKEN] * 18 + [REFUSED] * 2][-1]
+        records.tally = Tally()  # resumed
+        assert one.tripped(TAKEN) == ""
+        records.away = TemporaryError("the connection was lost")
+        assert one.tripped(TAKEN) == ""
+
+    def test_when_the_records_go_away_what_they_said_last_counts(self) -> None:
+        records = Counted()
+        one, other = Breakers(1.0, records), Breakers(1.0, records)
+        assert other.tripped(TAKEN) == ""
+        assert one.tripped(LOST) == ""
+        records.away = TemporaryError("the connection was lost")
+        assert one.tripped(LOST)
