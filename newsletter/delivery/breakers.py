@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from newsletter.delivery.observing import EndedCall
 from newsletter.delivery.pace_records import Tally, TallyRecords
 from newsletter.delivery.states import DeliveryState
-from newsletter.errors import TemporaryError
+from newsletter.errors import OutputError, TemporaryError
 
 #: Calls in a row, in the order of their ends, of which nothing is known.
 UNKNOWN_IN_A_ROW = 2
@@ -21,13 +21,14 @@ class Breakers:
     """Counts what a run's calls came to; what was before it, and what recovery found, does not count.
 
     `failure_rate` is the share of refused among those accepted or refused, a fraction, above which a run stops. With
-    `records` the calls of all workers count; while those are out of reach, this process's own.
+    `records` the calls of all workers count; while those are out of reach, this process's own on top of what they said
+    last.
     """
 
     def __init__(self, failure_rate: float, records: TallyRecords | None = None) -> None:
         self._limit = failure_rate
         self._records = records
-        self._own = Tally()
+        self._tally = Tally()
         self._words: Counter[tuple[DeliveryState, str]] = Counter()
 
     def tripped(self, call: EndedCall) -> str:
@@ -46,11 +47,13 @@ class Breakers:
         return self._refusals(tally)
 
     def _counted(self, *, lost: bool, refused: int, decided: int) -> Tally:
-        self._own = self._own.with_call(lost=lost, refused=refused, decided=decided)
+        self._tally = self._tally.with_call(lost=lost, refused=refused, decided=decided)
         if self._records is not None:
-            with contextlib.suppress(TemporaryError):
-                return self._records.add(lost=lost, refused=refused, decided=decided)
-        return self._own
+            # a database that is away, or whose disk is full: what becomes of the run is for the ledger to say
+            with contextlib.suppress(TemporaryError, OutputError):
+                # theirs begins anew when the run is resumed, and so does ours
+                self._tally = self._records.add(lost=lost, refused=refused, decided=decided)
+        return self._tally
 
     def _refusals(self, tally: Tally) -> str:
         if tally.decided < FEWEST_DECIDED or tally.refused <= self._limit * tally.decided:

@@ -19,6 +19,9 @@ from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, Mark, RunState
 from newsletter.errors import GuardRefused
 
+#: Why workers paused a run that was to go to so many (`Sharing.limit`).
+LIMIT_REACHED = "the limit is reached"
+
 
 @dataclass(frozen=True, slots=True)
 class Window:

@@ -20,10 +20,12 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """Tokens that were promised: in how many seconds they are there, and for how many the provider wants no call."""
+    """Tokens that were promised: in how many seconds they are there, and for how many the provider wants no call. So
+    many passed before they were asked for: `queued`, for a connection."""
 
     wait: float
     held: float
+    queued: float = 0.0
 
 
 class PaceRecords(Protocol):

@@ -4,12 +4,15 @@ The account's bucket is in the database. A worker takes tokens out of it in slic
 them up quickly, for some calls at once, so that the bucket is not asked for each. What it has not used after a short
 while is void. So over all workers, in any t seconds, at most rate × (t + VALID) + max(rate / 2, 1, the largest call)
 messages go, that is rate × t + max(rate, 2, the largest call + rate / 2); a worker that dies takes one slice along.
+Where the database takes d > VALID / 2 seconds to answer a worker, it is d + VALID / 2 instead of VALID; what comes
+after LATE seconds is void, and that worker asks seldom.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +26,9 @@ from newsletter.errors import TemporaryError
 
 #: Seconds for which tokens are good at least; at slow rates until the next one is there.
 VALID = 0.5
+#: So long tokens are good at least when their promise arrived, lest a worker far away never have any; unless that took
+#: longer than `LATE`. Seconds.
+_TO_USE, LATE = VALID / 2, 2.0
 #: At most so many seconds' worth in a slice, and half a second's worth in the bucket.
 _SLICE, _FULL = 0.25, 0.5
 #: How soon a hold that another worker met is noticed, where nothing else asks the database. Seconds.
@@ -69,7 +75,10 @@ class _Slices:
 
     def add(self, tokens: float, before: float, after: float, wait: float) -> None:
         """They are there `wait` seconds after the database promised them, which was between `before` and `after`."""
-        self._slices.append(_Slice(tokens, after + wait, before + wait + self.valid))
+        until = before + self.valid
+        if after - before <= LATE:
+            until = max(until, after + _TO_USE)
+        self._slices.append(_Slice(tokens, after + wait, until + wait))
 
     def at_hand(self, now: float) -> float:
         """How many may be used now."""
@@ -100,10 +109,21 @@ class _Slices:
 
 
 class SharedLimiter:
-    """`Pacing` over all workers that have the same `records`. One for a provider account in a process."""
+    """`Pacing` over all workers that have the same `records`. One for a provider account in a process. `far` is told
+    once in how many seconds the database answers, where that is too slow."""
 
-    def __init__(self, rate: float | None, per_domain: Mapping[str, float], records: PaceRecords, clock: Clock) -> None:
+    def __init__(
+        self,
+        rate: float | None,
+        per_domain: Mapping[str, float],
+        records: PaceRecords,
+        clock: Clock,
+        far: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self.rate = rate
+        self._far: Callable[[float], None] | None = far
+        #: no slice is fetched before
+        self._fetch_at = -math.inf
         self._records = records
         self._clock = clock
         self._lock = threading.Lock()
@@ -194,10 +214,11 @@ class SharedLimiter:
                 return True, 0.0
             now = self._clock.monotonic()
             assert self._slices is not None
-            if self._slices.next_at(now) is None:
+            if self._slices.next_at(now) is None and now >= self._fetch_at:
                 self._fetch(count, at_once=False)
             now = self._clock.monotonic()
-            return self.held_until is None and self._used(count), (self._slices.next_at(now) or now) - now
+            look_at = self._slices.next_at(now) or max(now, self._fetch_at)
+            return self.held_until is None and self._used(count), look_at - now
         except TemporaryError:
             return False, _TRY_AGAIN
 
@@ -215,6 +236,8 @@ class SharedLimiter:
         assert self._bucket is not None
         assert self._slices is not None
         before = self._clock.monotonic()
+        if before < self._fetch_at:
+            return False
         since = before - self._fetched_at
         if self._slices.wasted:
             self._size = 0.0
@@ -231,8 +254,18 @@ class SharedLimiter:
         else:
             got = self._records.reserve(self._bucket, size)
         self._hear_held(got.held)
-        self._slices.add(size, before, self._clock.monotonic(), got.wait)
+        began, after = before + got.queued, self._clock.monotonic()
+        self._slices.add(size, began, after, got.wait)
+        self._mind(after - began, after)
         return True
+
+    def _mind(self, took: float, now: float) -> None:
+        """A reservation took so long."""
+        if took > LATE:  # it was for nothing, and others wait the longer for it
+            self._fetch_at = now + took
+        if took >= VALID and self._far is not None:
+            self._far(took)
+            self._far = None
 
     def _look(self) -> None:
         """Asks for what domains lack; and whether there is a hold, where nothing else does."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from newsletter import __version__
 from newsletter.delivery.clock import Clock
-from newsletter.delivery.ledger import Ledger, RunRecord, Sharing
+from newsletter.delivery.ledger import LIMIT_REACHED, Ledger, RunRecord, Sharing
 from newsletter.delivery.names import RunName
 from newsletter.delivery.observing import Observer
 from newsletter.delivery.patience import PATIENCE, Patience
@@ -59,14 +59,13 @@ def look_on(
     clock: Clock,
     on_balance: OnBalance,
     observer: Observer,
-    limited: bool = False,
     every: float = LOOK_EVERY,
     patience: float = PATIENCE,
 ) -> RunReport:
     """Looks on until nobody sends the run any more, or `stop` is set: then the workers go on. How it stands.
 
     A database that is away is waited for, `patience` seconds; then raises what it raised. `observer` hears where the
-    run paused, unless by an operator, or (`limited`) at its limit.
+    run paused, unless by an operator, or at its limit.
     """
     waits, before = Patience(patience), None
     while True:
@@ -89,6 +88,6 @@ def look_on(
         if clock.wait(stop, pause):
             break
     found = report(ledger, run_called(ledger, name))
-    if found.run.state is RunState.PAUSED and found.run.reason != BY_OPERATOR and not limited:
+    if found.run.state is RunState.PAUSED and found.run.reason not in {BY_OPERATOR, LIMIT_REACHED}:
         observer.paused(found.run.reason)
     return found

@@ -23,6 +23,10 @@ class AdvisoryLock(IntEnum):
     TOKENS = 0x6E65_7773_0005
 
 
+#: The first of two numbers (a space of its own on PostgreSQL); the second is a run's: see `newsletter.store.run_rows`.
+RUNS = 0x6E65_7773
+
+
 def hold(connection: sa.Connection, lock: AdvisoryLock, *, shared: bool = False) -> None:
     """Waits for the lock, and holds it until the transaction ends; `shared`: with all others who share it.
 

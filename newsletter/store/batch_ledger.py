@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Exchange, Halt, Report, RunLost, RunRecord, Wish
+from newsletter.delivery.ledger import LIMIT_REACHED, Exchange, Halt, Report, RunLost, RunRecord, Wish
 from newsletter.delivery.states import RunState
 from newsletter.store import jobs, shared_runs
 from newsletter.store.batch_rows import BatchRow, read_batch
@@ -24,11 +24,13 @@ from newsletter.store.run_rows import RunRow, change_run, read_run, record, shar
 from newsletter.store.run_sums import count_members
 from newsletter.store.run_windows import RunWindows
 from newsletter.store.senders import Sender
-from newsletter.store.tables import batch, sender
-from newsletter.store.turn import Turn
+from newsletter.store.tables import batch, run, sender
+from newsletter.store.turn import Turn, whole_seconds
 
 #: A batch that must wait for longer is put down, and another job goes on with it. Seconds.
 SHORT_WAIT = 5.0
+#: One that was put down though its wait was short, because others could be sent at once, rests for so long. Seconds.
+_LEFT_FOR = 2
 
 
 class SqlBatchLedger(SqlRunLedger):
@@ -42,6 +44,7 @@ class SqlBatchLedger(SqlRunLedger):
         sender: Sender,
         windows: RunWindows,
         give_back: Callable[[Sender], None],
+        due_at: int,
     ) -> None:
         super().__init__(tools, row, sender, one.counts(), windows, None)
         self._planned = len(one.ids)
@@ -49,6 +52,13 @@ class SqlBatchLedger(SqlRunLedger):
         self._hands.lost_track = True  # the first exchange reads the batch
         self._limited = row.allowance is not None
         self._give_back = give_back
+        self._due_at = due_at
+        window = windows.of(one.number)
+        #: nobody had it before
+        self._first = due_at <= max(row.started_at or 0, seconds(window.opens_at) if window else 0)
+        self._taken_at: dt.datetime | None = None
+        #: with Halt.LATER: when it is to be taken again
+        self._again_at: dt.datetime | None = None
 
     def close(self, *, now: dt.datetime) -> RunRecord:
         """See `BatchLedger`. A claim that was given out and never reported becomes unknown."""
@@ -61,6 +71,9 @@ class SqlBatchLedger(SqlRunLedger):
                     let_go_of(connection, row, self._sender.id, self._hands.handed, now)
                     one = read_batch(connection, run_id, self._number)
                 if one is not None and one.due_at is not None and row.state == RunState.SENDING:
+                    if self._again_at is not None:
+                        one.due_at = max(one.due_at, whole_seconds(self._again_at))
+                        one.save(connection)
                     jobs.defer(connection, row.uid, [(one.number, one.due_at)])
                 self._hands.counts = count_members(connection, run_id, self._number)
             self._closed = True
@@ -80,7 +93,7 @@ class SqlBatchLedger(SqlRunLedger):
 
     @property
     def _limit_reached(self) -> str:
-        return "the limit is reached"
+        return LIMIT_REACHED
 
     def _is_lost(self, connection: sa.Connection, row: RunRow) -> bool:
         found = connection.execute(_HOLDER, {"of_run": row.id, "number": self._number, "us": self._sender.id}).one()
@@ -113,6 +126,7 @@ class SqlBatchLedger(SqlRunLedger):
         wishes: Sequence[Wish],
         now: dt.datetime,
     ) -> tuple[Turn, Exchange, int | None]:
+        self._again_at = None
         turn, exchange, left = super()._turn(connection, row, reports, wishes, now)
         known = self._tools.journalled.get(self._uid, {})
         if any(one.number <= known.get(one.batch, 0) for one in turn.claimed):
@@ -121,9 +135,29 @@ class SqlBatchLedger(SqlRunLedger):
             change_run(connection, row.id, allowance=left)
         due = exchange.next_due
         waits = exchange.halt is None and None in exchange.claims and not turn.in_flight()
-        if waits and due is not None and (due - now).total_seconds() > SHORT_WAIT:
-            exchange = Exchange(exchange.claims, Halt.LATER)
+        if waits and due is not None:
+            if (due - now).total_seconds() > SHORT_WAIT:
+                self._again_at = due
+            elif (turn.waiting_until() or due) > now and self._others_wait(connection, now):
+                self._again_at = max(due, now + dt.timedelta(seconds=_LEFT_FOR))
+            if self._again_at is not None:
+                exchange = Exchange(exchange.claims, Halt.LATER)
         return turn, exchange, left
+
+    def _others_wait(self, connection: sa.Connection, now: dt.datetime) -> bool:
+        """Whether this batch, of which nobody may be claimed for a moment, keeps others waiting.
+
+        At once where some of the run were due before this one was, and did not have their first turn: a recipient
+        domain that is slow must not hold up everybody else. After a while where anything is due. Else it stays in hand:
+        where all that is left must wait, each is taken seldom.
+        """
+        self._taken_at = self._taken_at or now
+        before = self._due_at if self._first else self._due_at - 1
+        which = {"of_run": self._record.id, "number": self._number}
+        if connection.scalar(_DUE_BEFORE, which | {"at": min(before, seconds(now))}):
+            return True
+        stayed = (now - self._taken_at).total_seconds() >= SHORT_WAIT
+        return stayed and bool(connection.scalar(_ANY_DUE, which | {"at": seconds(now)}))
 
 
 def see_to_end(tools: Tools, run_id: int, now: dt.datetime) -> RunRecord:
@@ -154,4 +188,21 @@ _HOLDER = (
     .select_from(batch.join(sender, sender.c.id == sa.bindparam("us")))
     .where(batch.c.run_id == sa.bindparam("of_run"), batch.c.number == sa.bindparam("number"))
     .with_for_update(of=batch)
+)
+_DUE_BEFORE = sa.select(
+    sa.exists().where(
+        batch.c.run_id == sa.bindparam("of_run"),
+        batch.c.due_at <= sa.bindparam("at"),
+        batch.c.number != sa.bindparam("number"),
+    )
+)
+_ANY_DUE = sa.select(
+    sa.exists().where(
+        run.c.shared == 1,
+        run.c.ended_at.is_(None),
+        run.c.state == RunState.SENDING.value,
+        batch.c.run_id == run.c.id,
+        batch.c.due_at <= sa.bindparam("at"),
+        sa.or_(batch.c.run_id != sa.bindparam("of_run"), batch.c.number != sa.bindparam("number")),
+    )
 )

@@ -146,6 +146,12 @@ def let_idle(connection: sa.Connection) -> None:
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
+def psycopg_arguments(engine: sa.Engine) -> dict[str, Any]:
+    """psycopg's arguments for a connection beside the engine's own: a line that went silent is found out there, too."""
+    _, said = engine.dialect.create_connect_args(engine.url)
+    return {**_CONNECTION, **said}
+
+
 def sqlite_path(engine: sa.Engine) -> Path | None:
     """The file of an SQLite database; None on PostgreSQL."""
     return Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None

@@ -34,7 +34,7 @@ from newsletter.store.run_rows import (
 )
 from newsletter.store.run_sums import count_members
 from newsletter.store.run_windows import windows_of
-from newsletter.store.senders import Sender, Senders
+from newsletter.store.senders import Sender, Senders, passing
 from newsletter.store.shared_batches import SharedBatches
 from newsletter.store.tables import test_send
 from newsletter.store.withdrawing import withdraw
@@ -89,7 +89,7 @@ class SqlLedger(SharedBatches, LedgerViews):
         """See `Ledger`. Raises UsageError where there is no such run."""
         if limit is not None and limit < 1:
             raise ValueError("a limit lets at least one through")
-        forgotten = self._forgotten(run_id)
+        time, forgotten = passing(now), self._forgotten(run_id)
         sender: Sender | None = None
         try:
             with writing(self._engine) as connection:
@@ -97,7 +97,7 @@ class SqlLedger(SharedBatches, LedgerViews):
                 self._refuse_over(row)
                 self._refuse_living(connection, row, now)
                 dead = self._recover(connection, row, now)
-                sender = self._senders.begin(connection, now)
+                sender = self._senders.begin(connection, time())
                 recovery.forget(connection, run_id, forgotten, sender.id, now)
                 if resend_unknown:
                     recovery.resend_unknown(connection, run_id, now)

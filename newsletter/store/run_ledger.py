@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -39,7 +40,7 @@ from newsletter.store.run_rows import (
 from newsletter.store.run_sums import count_members, move
 from newsletter.store.run_windows import RunWindows
 from newsletter.store.selecting import standing_members
-from newsletter.store.senders import Sender, Senders
+from newsletter.store.senders import Sender, Senders, passing
 from newsletter.store.settling import expire_run, pause_run
 from newsletter.store.tables import batch
 from newsletter.store.turn import Hands, Turn, handed_out
@@ -80,6 +81,8 @@ class SqlRunLedger:
         self._limit = self._allowance = limit
         self._standing = standing_members(tools.engine.dialect.name, self._record.selection)
         self._closed = False
+        #: the time of day in the call that is being made
+        self._passing: Callable[[], dt.datetime]
 
     @property
     def run(self) -> RunRecord:
@@ -93,6 +96,7 @@ class SqlRunLedger:
 
     def exchange(self, reports: Sequence[Report], wishes: Sequence[Wish], *, now: dt.datetime) -> Exchange:
         """See `RunLedger`."""
+        self._passing = passing(now)
         for _ in range(_TRIES):
             try:
                 return self._exchange(reports, wishes, now)
@@ -106,8 +110,9 @@ class SqlRunLedger:
 
     def keep(self, *, now: dt.datetime) -> None:
         """See `RunLedger`."""
-        with writing(self._tools.engine) as connection:
-            kept = self._renew(connection, now)
+        self._passing = passing(now)
+        with self._transaction() as connection:
+            kept = self._renew(connection, self._passing())
         if not kept:
             raise RunLost
 
@@ -142,11 +147,19 @@ class SqlRunLedger:
             self._tools.journal.append([Entry(str(said.name), self._uid, Event.ENDED, now)])
         return said
 
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        """One that may write the lease, which is believed when it was kept."""
+        self._sender.written = None
+        with writing(self._tools.engine) as connection:
+            yield connection
+        self._sender.believe()
+
     def _exchange(self, reports: Sequence[Report], wishes: Sequence[Wish], now: dt.datetime) -> Exchange:
         hands, run_id = self._hands, self._record.id
         # where it may pause the run, it holds it alone from the first: see `SqlLedger.evidence`
         alone = self._may_pause and bool(wishes)
-        with writing(self._tools.engine) as connection:
+        with self._transaction() as connection:
             row = read_run(connection, run_id, hold=True) if alone else share_run(connection, run_id)
             lost = self._is_lost(connection, row)
             if not lost:
@@ -206,7 +219,7 @@ class SqlRunLedger:
             elif next_due is not None and next_due <= now and claiming.others_at:
                 next_due = max(now, min(claiming.others_at))
         if self._sender.needs_renewal():
-            self._renew(connection, now)
+            self._renew(connection, self._passing())
         return turn, Exchange(tuple(claims), halt, None if halt else next_due), claiming.allowance
 
     def _report(self, turn: Turn, report: Report, row: RunRow) -> Callable[[], None]:

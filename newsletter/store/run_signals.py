@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from newsletter.store.engine import psycopg_arguments
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -21,9 +23,6 @@ _CHANNEL = "newsletter_runs"
 _GLANCE = 0.2
 #: Seconds between two tries to connect, the first and the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
-#: See newsletter.store.leadership.
-_CONNECTION = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3}
-_CONNECTION |= {"tcp_user_timeout": 10_000, "connect_timeout": 5}
 
 
 def tell_change(connection: sa.Connection, run_id: int) -> None:
@@ -87,8 +86,7 @@ class RunSignals:
     def _connect(self) -> psycopg.Connection[Any]:
         import psycopg  # see _run
 
-        _, parameters = self._engine.dialect.create_connect_args(self._engine.url)
-        return psycopg.connect(**{**_CONNECTION, **parameters}, autocommit=True)
+        return psycopg.connect(**psycopg_arguments(self._engine), autocommit=True)
 
     def _set(self, run: str | None) -> None:
         """Of this run; None: of all."""

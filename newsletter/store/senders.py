@@ -12,7 +12,7 @@ import fcntl
 import os
 import socket
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,15 @@ class Sender:
     id: int
     lock: SenderLock
     proof_by_lock: bool
-    #: by the clock that also counts while the machine sleeps (clock_gettime(2)), taken before the lease was written
+    #: When the lease that was kept last was written, by the clock that also counts while the machine sleeps
+    #: (clock_gettime(2)); and the same of one that stands in a transaction yet.
     leased: float = 0.0
+    written: float | None = None
+
+    def believe(self) -> None:
+        """The transaction in which the lease was written, if it was, is kept."""
+        if self.written is not None:
+            self.leased, self.written = self.written, None
 
     def may_call(self) -> bool:
         """Whether nobody can have taken this sender for dead."""
@@ -122,6 +129,12 @@ class Sender:
         return boot_time() > self.leased + _RENEW_AFTER
 
 
+def passing(now: dt.datetime) -> Callable[[], dt.datetime]:
+    """The time of day as it goes on from `now`: whoever waited for a lock writes a lease from the time after it."""
+    began = boot_time()
+    return lambda: now + dt.timedelta(seconds=boot_time() - began)
+
+
 class Senders:
     """The senders of one database, as seen from this process; `locks` is the folder of their lock files."""
 
@@ -131,7 +144,8 @@ class Senders:
         self._host = this_host()
 
     def begin(self, connection: sa.Connection, now: dt.datetime) -> Sender:
-        """Makes this process a sender, alive from here on. Raises OutputError where no lock can be made."""
+        """Makes this process a sender, alive from `now` on, which is this very moment, as soon as the transaction is
+        kept. Raises OutputError where no lock can be made."""
         while True:
             started = boot_time()
             row = sa.insert(sender).values(
@@ -152,7 +166,8 @@ class Senders:
 
     def renew(self, connection: sa.Connection, one: Sender, run_id: int | None, now: dt.datetime) -> bool:
         """Writes the lease again; False, and nothing written, where the run is in other hands; None: of no run as a
-        whole, and then where somebody took this sender for dead."""
+        whole, and then where somebody took this sender for dead. `now` is this very moment. It counts from when the
+        transaction is kept, and `Sender.believe` is called."""
         began = boot_time()
         ours = [] if run_id is None else [sa.exists().where(run.c.id == run_id, run.c.sender_id == one.id)]
         written = connection.execute(
@@ -161,7 +176,7 @@ class Senders:
             .values(lease_until=seconds(now) + LEASE)
         )
         if written.rowcount:
-            one.leased = began
+            one.written = began
         return bool(written.rowcount)
 
     def end(self, connection: sa.Connection, number: int, now: dt.datetime) -> None:

@@ -22,7 +22,7 @@ from newsletter.store.person_rows import moment, seconds
 from newsletter.store.run_ledger import Tools
 from newsletter.store.run_rows import RunRow, find_uid, name_of, read_run, record, share_run
 from newsletter.store.run_windows import windows_of
-from newsletter.store.senders import Sender, Senders
+from newsletter.store.senders import Sender, Senders, passing
 from newsletter.store.settling import pause_run
 from newsletter.store.tables import run
 
@@ -64,8 +64,9 @@ class SharedBatches:
 
     def take_batch(self, uid: str, number: int, *, now: dt.datetime) -> SqlBatchLedger | NotTaken:
         """See `Ledger`."""
+        time = passing(now)
         self._compare_journal(uid, now)
-        sender = self._a_sender(now)
+        sender = self._a_sender(time())
         try:
             with writing(self._tools.engine) as connection:
                 found = find_uid(connection, uid)
@@ -75,20 +76,22 @@ class SharedBatches:
                 row = share_run(connection, found.id)
                 one, dead = self._free(connection, row, number, now)
                 if isinstance(one, BatchRow):
-                    sender = self._living_sender(connection, sender, now)
+                    sender = self._living_sender(connection, sender, time())
+                    due_at = one.due_at or 0
                     one.sender_id, one.due_at = sender.id, None
                     one.save(connection)
                     windows = windows_of(connection, row.id)
         except BaseException:
             sender.lock.drop()  # the transaction may have been kept: then the batch is a dead worker's
             raise
+        sender.believe()
         self._tools.senders.clear(dead)
         if isinstance(one, NotTaken):
             self._give_back(sender)
             if one.again_at is None:
                 see_to_end(self._tools, row.id, now)
             return one
-        return SqlBatchLedger(self._tools, row, one, sender, windows, self._give_back)
+        return SqlBatchLedger(self._tools, row, one, sender, windows, self._give_back, due_at)
 
     def put_back(self, uid: str, number: int, *, at: dt.datetime) -> None:
         """See `Ledger`."""
@@ -194,8 +197,9 @@ class SharedBatches:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
+        time = passing(now)
         with writing(self._tools.engine) as connection:
-            return self._tools.senders.begin(connection, now)
+            return self._tools.senders.begin(connection, time())
 
     def _living_sender(self, connection: sa.Connection, sender: Sender, now: dt.datetime) -> Sender:
         """The sender, alive from here on; another one where it was taken for dead while it had nothing."""

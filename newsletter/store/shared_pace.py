@@ -5,6 +5,7 @@ Time is the server's (`clock_timestamp`), as seconds: clocks of the workers' mac
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,14 +28,15 @@ class SqlPaceRecords:
 
     def reserve(self, bucket: Bucket, count: float) -> Reserved:
         """See `PaceRecords`."""
-        row = self._one(_RESERVE, bucket, count)
+        row, queued = self._one(_RESERVE, bucket, count)
         assert row is not None
         lacking = min(count, bucket.most) - row.had
-        return Reserved(max(0.0, lacking / bucket.rate), max(0.0, row.held))
+        return Reserved(max(0.0, lacking / bucket.rate), max(0.0, row.held), queued)
 
     def reserve_at_once(self, bucket: Bucket, count: float) -> Reserved | None:
         """See `PaceRecords`."""
-        return None if self._one(_RESERVE_AT_ONCE, bucket, count) is None else Reserved(0.0, 0.0)
+        row, queued = self._one(_RESERVE_AT_ONCE, bucket, count)
+        return None if row is None else Reserved(0.0, 0.0, queued)
 
     def take_some(self, wanted: Mapping[str, tuple[Bucket, int]]) -> Mapping[str, tuple[int, float]]:
         """See `PaceRecords`."""
@@ -58,9 +60,12 @@ class SqlPaceRecords:
         with failures(self._engine.url), self._at_once.connect() as connection:
             return max(0.0, connection.scalar(_HELD, {"account": self._account}) or 0.0)
 
-    def _one(self, statement: sa.TextClause, bucket: Bucket, count: float) -> sa.Row[Any] | None:
+    def _one(self, statement: sa.TextClause, bucket: Bucket, count: float) -> tuple[sa.Row[Any] | None, float]:
+        """The row, and after how many seconds there was a connection to ask for it."""
+        began = time.monotonic()
         with failures(self._engine.url), self._at_once.connect() as connection:
-            return connection.execute(statement, self._values("", bucket, count)).one_or_none()
+            queued = time.monotonic() - began
+            return connection.execute(statement, self._values("", bucket, count)).one_or_none(), queued
 
     def _values(self, domain: str, bucket: Bucket, count: float) -> dict[str, object]:
         return {

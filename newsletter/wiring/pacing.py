@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from newsletter import logs
 from newsletter.delivery.clock import SystemClock
 from newsletter.delivery.pacing import Pacing
 from newsletter.delivery.shared_pacing import SharedLimiter
@@ -34,4 +35,9 @@ def _shared(url: str, provider: str, rate: float | None, domains: tuple[tuple[st
 
     # a server's URL has no path that is relative
     records = SqlPaceRecords(open_engine(url, Path()), provider)
-    return SharedLimiter(rate, dict(domains), records, SystemClock())
+
+    def far(seconds: float) -> None:
+        hint = "The worker is far from its database, or the database is too busy: its mail goes out slowly."
+        logs.write("warning", "pace_is_slow", provider=provider, answer_seconds=round(seconds, 2), hint=hint)
+
+    return SharedLimiter(rate, dict(domains), records, SystemClock(), far)

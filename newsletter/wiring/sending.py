@@ -76,7 +76,6 @@ class LiveSend:
             return self._looked_on(
                 watchers,
                 lambda: share_issue(ready, self.ledger, name, self.keys, confirmed=confirmed, limit=limit),
-                limit,
             )
         return self._observed(watchers, lambda tools: send_issue(ready, tools, confirmed=confirmed, limit=limit))
 
@@ -91,7 +90,7 @@ class LiveSend:
         """Sends what is left of the issue's run, or hands it to workers and looks on."""
         if self.by_workers:
             return self._looked_on(
-                watchers, lambda: share_planned(self.prepared, run, self.ledger, self.keys, limit=limit), limit
+                watchers, lambda: share_planned(self.prepared, run, self.ledger, self.keys, limit=limit)
             )
         return self._observed(watchers, lambda tools: resume_run(self.prepared, run, tools, limit=limit))
 
@@ -104,7 +103,7 @@ class LiveSend:
         """Lets go of the provider's connections."""
         self.provider.close()
 
-    def _looked_on(self, watchers: Watchers, hand_over: Callable[[], RunRecord], limit: int | None) -> RunReport:
+    def _looked_on(self, watchers: Watchers, hand_over: Callable[[], RunRecord]) -> RunReport:
         log = RunLog(self.prepared.run, self.provider.name)
         try:
             log.shared(hand_over())
@@ -115,7 +114,6 @@ class LiveSend:
                 clock=SystemClock(),
                 on_balance=watchers.on_balance,
                 observer=Onlookers([log, *watchers.observers]),
-                limited=limit is not None,
             )
         except BaseException as error:
             log.failed(error)

@@ -118,6 +118,7 @@ def worker_parts(loaded: Loaded, say: Callable[[str], None], metrics: Metrics) -
     is needed."""
     import datetime as dt
 
+    from newsletter.store.engine import psycopg_arguments
     from newsletter.store.jobs import QUEUE, TASK  # see wiring.parts.database
     from newsletter.store.ledger import SqlLedger
     from newsletter.store.run_signals import RunSignals
@@ -128,7 +129,6 @@ def worker_parts(loaded: Loaded, say: Callable[[str], None], metrics: Metrics) -
     engine = database(loaded)
     ledger = ledger_on(loaded, engine)
     assert isinstance(ledger, SqlLedger)
-    _, connection = engine.dialect.create_connect_args(engine.url)
 
     def leave(mine: SqlLedger = ledger) -> None:
         mine.leave(now=dt.datetime.now(dt.UTC))
@@ -142,7 +142,7 @@ def worker_parts(loaded: Loaded, say: Callable[[str], None], metrics: Metrics) -
         metrics,
         tracking,
         engine,
-        connection,
+        psycopg_arguments(engine),
         QUEUE,
         TASK,
         leave,

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,10 @@ from ledger_runs import (
     windows,
 )
 
+from newsletter.audience.model import Member
+from newsletter.delivery.clock import SystemClock
 from newsletter.delivery.ledger import (
+    Admission,
     BatchLedger,
     Claim,
     Halt,
@@ -48,14 +51,17 @@ from newsletter.delivery.ledger import (
     WorkerRecord,
 )
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
+from newsletter.delivery.observing import Unobserved
 from newsletter.delivery.states import Mark, RunState
-from newsletter.errors import GuardRefused
-from newsletter.store import recovery, senders
+from newsletter.errors import GuardRefused, TemporaryError
+from newsletter.pipeline.share_run import look_on
+from newsletter.store import recovery, senders, tables
 from newsletter.store.audience import SqlAudience
 from newsletter.store.batch_ledger import SqlBatchLedger
 from newsletter.store.engine import open_engine, reading, writing
 from newsletter.store.journal import Claimed, Entry, Event, Journal
 from newsletter.store.ledger import SqlLedger
+from newsletter.store.run_rows import change_run, read_run, share_run
 from newsletter.store.senders import LEASE
 
 SHARING = Sharing("1.0", "abc")
@@ -297,6 +303,94 @@ def test_a_worker_that_ends_in_good_order_puts_the_rest_back_for_another(shared:
     assert send_all(taken(worker(shared, tmp_path), uid, 1)).halt is Halt.DONE
 
 
+class Slowly:
+    """What a wish asks: four a second of `slow.example`, all others at once."""
+
+    def __init__(self) -> None:
+        self.now, self.tokens = NOW, 0.0
+
+    def at(self, now: dt.datetime) -> None:
+        self.tokens = min(1.0, self.tokens + 4 * (now - self.now).total_seconds())
+        self.now = now
+
+    def __call__(self, members: Sequence[Member]) -> Admission:
+        places = []
+        for place, one in enumerate(members):
+            slow = one.key.endswith("@slow.example")
+            if not slow or self.tokens >= 1:
+                self.tokens -= slow
+                places.append(place)
+        return Admission(places, self.now + dt.timedelta(seconds=0.25))
+
+
+def next_job(database: sa.Engine, now: dt.datetime) -> int | None:
+    """The batch of the job that a worker gets next; it is gone then."""
+    with writing(database) as connection:
+        found: int | None = connection.scalar(
+            sa.text(
+                "DELETE FROM procrastinate_jobs WHERE id = (SELECT min(id) FROM procrastinate_jobs "
+                "WHERE scheduled_at <= :now) RETURNING (args->>'batch')::int"
+            ),
+            {"now": now},
+        )
+    return found
+
+
+def test_a_slow_recipient_domain_holds_up_nobody_else(shared: sa.Engine, tmp_path: Path) -> None:
+    """One thread has four batches, half of each at a domain that gets four a second."""
+    slow = [replace(one, key=f"{n}@slow.example", address=f"{n}@slow.example") for n, one in enumerate(readers(80))]
+    rows = [one for start in range(0, 80, 20) for one in [*slow[start : start + 10], *readers(10, start + 1000)]]
+    load(SqlAudience(shared, ERASURE_KEY), rows)
+    ledger, admit, now = worker(shared, tmp_path), Slowly(), NOW
+    plan = replace(plan_of(size=20), program="1.0", setup="abc", shared=SHARING)
+    ledger.plan(plan, now=NOW)
+    run = ledger.run(plan.name)
+    assert run is not None
+    went: dict[bool, list[float]] = {True: [], False: []}
+    visits = 0
+    while run_state(ledger) is RunState.SENDING:
+        number = next_job(shared, now)
+        if number is None:
+            now += dt.timedelta(seconds=0.25)
+            continue
+        handle = ledger.take_batch(run.uid, number, now=now)
+        if isinstance(handle, NotTaken):
+            continue
+        visits += 1
+        reports: list[Report] = []
+        while True:
+            admit.at(now)
+            exchange = handle.exchange(reports, [Wish(5, admit)], now=now)
+            reports = [report(claim) for claim in exchange.claims if claim is not None]
+            for claim in filter(None, exchange.claims):
+                for one in claim.members:
+                    went[one.key.endswith("@slow.example")].append((now - NOW).total_seconds())
+            if exchange.halt is not None:
+                break
+            if not reports:
+                assert exchange.next_due is not None
+                now = max(now, exchange.next_due)
+        handle.close(now=now)
+    assert {which: len(times) for which, times in went.items()} == {True: 40, False: 40}
+    assert max(went[False]) < 1, "the others wait for none of them"
+    assert max(went[True]) < 14, "four a second"
+    assert visits < 12, "what must wait is not taken all the time"
+    assert run_state(ledger) is RunState.FINISHED
+
+
+def test_who_must_wait_for_long_for_their_domain_are_not_looked_at_all_the_time(
+    shared: sa.Engine, tmp_path: Path
+) -> None:
+    _, uid = begun(shared, tmp_path, 2)
+    forget_jobs(shared)
+    handle = taken(worker(shared, tmp_path), uid, 1)
+    [claim] = handle.exchange([], [Wish(2, lambda _: Admission([0], later(20)))], now=NOW).claims
+    assert claim is not None
+    assert handle.exchange([report(claim)], [Wish(2, lambda _: Admission([], later(20)))], now=NOW).halt is Halt.LATER
+    handle.close(now=NOW)
+    assert jobs(shared) == [(1, later(20))]
+
+
 class TestSteering:
     def test_a_pause_reaches_everybody_with_the_next_claim_and_resuming_gives_every_batch_a_job(
         self, shared: sa.Engine, tmp_path: Path
@@ -372,6 +466,33 @@ class TestSteering:
             send_all(batch)
             batch.close(now=NOW)
         assert run_state(ledger) is RunState.FINISHED
+
+    @pytest.mark.parametrize(("pause", "told"), [("535 bad credentials", ["535 bad credentials"]), ("", [])])
+    def test_a_limited_run_that_stopped_before_its_limit_is_told_as_any_other(
+        self, shared: sa.Engine, tmp_path: Path, pause: str, told: list[str]
+    ) -> None:
+        _, uid = begun(shared, tmp_path, limit=1)
+        ledger, heard = worker(shared, tmp_path), list[str]()
+        handle = taken(ledger, uid, 1)
+        if pause:
+            handle.pause(pause, now=NOW)
+        else:
+            send_all(handle)
+        handle.close(now=NOW)
+
+        class Hearing(Unobserved):
+            def paused(self, reason: str) -> None:
+                heard.append(reason)
+
+        look_on(
+            plan_of().name,
+            ledger,
+            threading.Event(),
+            clock=SystemClock(),
+            on_balance=lambda _: None,
+            observer=Hearing(),
+        )
+        assert heard == told
 
     def test_one_process_may_take_over_what_workers_sent_and_their_jobs_come_to_nothing(
         self, shared: sa.Engine, tmp_path: Path
@@ -870,3 +991,99 @@ def test_a_late_report_does_not_undo_a_pause(shared: sa.Engine, tmp_path: Path, 
     assert paused is not None
     assert (paused.state, paused.reason) == (RunState.PAUSED, reason or "it was paused")
     not_taken(ledger, uid, 1, now)
+
+
+def test_a_pause_comes_through_however_many_share_the_run(shared: sa.Engine, tmp_path: Path) -> None:
+    """PostgreSQL lets those who share a row pass whoever waits for it alone."""
+    run_id, _ = begun(shared, tmp_path)
+    stop = threading.Event()
+
+    def share() -> int:
+        times = 0
+        while not stop.is_set():
+            with writing(shared) as connection:
+                share_run(connection, run_id)
+                connection.execute(sa.text("SELECT pg_sleep(0.05)"))
+            times += 1
+        return times
+
+    with ThreadPoolExecutor(12) as pool:
+        sharers = [pool.submit(share) for _ in range(12)]
+        time.sleep(0.5)
+        threading.Timer(4, stop.set).start()
+        began = time.monotonic()
+        try:
+            assert worker(shared, tmp_path).pause(run_id, "stop", now=NOW)
+            took = time.monotonic() - began
+        finally:
+            stop.set()
+        assert min(one.result() for one in sharers) > 1
+    assert took < 2
+
+
+def test_whoever_waited_for_the_run_sees_it_as_it_is_then(shared: sa.Engine, tmp_path: Path) -> None:
+    run_id, _ = begun(shared, tmp_path)
+
+    def look() -> str:
+        with writing(shared) as connection:
+            return str(share_run(connection, run_id).state)
+
+    with ThreadPoolExecutor(1) as pool:
+        with writing(shared) as connection:
+            row = read_run(connection, run_id, hold=True)
+            waiting = pool.submit(look)
+            time.sleep(0.3)
+            assert not waiting.done()
+            change_run(connection, row.id, state=RunState.PAUSED.value)
+        assert waiting.result(10) == RunState.PAUSED
+
+
+class TestLeases:
+    def test_a_lease_counts_from_after_the_wait_for_the_run(
+        self, shared: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else others take the batch while its worker believes that it may call."""
+        _, uid = begun(shared, tmp_path)
+        clock = [1_000.0]
+        monkeypatch.setattr(senders, "boot_time", lambda: clock[0])
+        ledger, handles = worker(shared, tmp_path), list[SqlBatchLedger]()
+        for act in (lambda: handles.append(taken(ledger, uid, 1)), lambda: handles[0].exchange([], [], now=NOW)):
+            began = clock[0]
+            with ThreadPoolExecutor(1) as pool:
+                with shared.connect() as connection:
+                    connection.execute(sa.text("SELECT FROM run FOR UPDATE"))
+                    acting = pool.submit(act)
+                    time.sleep(0.3)
+                    assert not acting.done()
+                    clock[0] += 14
+                acting.result(30)
+            ours = handles[0]._sender
+            with reading(shared) as connection:
+                kept = connection.scalar(sa.select(tables.sender.c.lease_until).where(tables.sender.c.id == ours.id))
+            assert kept is not None
+            assert ours.leased == clock[0]
+            assert kept == later(clock[0] - began + LEASE).timestamp()
+            clock[0] += 10
+
+    def test_a_lease_whose_transaction_was_undone_is_not_believed(
+        self, shared: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, uid = begun(shared, tmp_path)
+        clock = [1_000.0]
+        monkeypatch.setattr(senders, "boot_time", lambda: clock[0])
+        handle = taken(worker(shared, tmp_path), uid, 1)
+        clock[0] += 7
+
+        def fails(*_: object) -> None:
+            raise TemporaryError("the connection was lost")
+
+        sa.event.listen(shared, "commit", fails)
+        try:
+            for act in (lambda: handle.keep(now=NOW), lambda: handle.exchange([], [Wish(1)], now=NOW)):
+                with pytest.raises(TemporaryError):
+                    act()
+                assert handle._sender.leased == 1_000.0
+        finally:
+            sa.event.remove(shared, "commit", fails)
+        handle.exchange([], [Wish(1)], now=NOW)
+        assert handle._sender.leased == clock[0]

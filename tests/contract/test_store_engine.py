@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import psycopg
@@ -22,7 +23,7 @@ from fresh_databases import PostgresServer, sqlite_engine
 
 from newsletter.errors import ConfigError, GuardRefused, NewsletterError, OutputError, TemporaryError
 from newsletter.store import engine as engine_module
-from newsletter.store.engine import open_engine, own_connection, reading, scrub, staging, writing
+from newsletter.store.engine import open_engine, own_connection, psycopg_arguments, reading, scrub, staging, writing
 from newsletter.store.failures import shown_url
 from newsletter.store.tables import mailing_list, membership, run
 
@@ -422,6 +423,33 @@ def test_a_server_that_is_not_there_is_a_temporary_error_without_the_password(tm
     error = told(f"postgresql+psycopg://buzz:{PASSWORD}@127.0.0.1:1/news?connect_timeout=5", TemporaryError)
     assert str(error).startswith("postgresql://127.0.0.1:1/news: PostgreSQL cannot be reached: ")
     assert "refused" in str(error)
+
+
+def test_connections_beside_the_engines_own_notice_a_silent_line_too(tmp_path: Path) -> None:
+    url = "postgresql://me:secret@db.example:6543/news"
+    plain = psycopg_arguments(open_engine(url, tmp_path))
+    assert {"host": "db.example", "port": 6543, "dbname": "news", "user": "me", "password": "secret"}.items() <= (
+        plain.items()
+    )
+    assert (plain["connect_timeout"], plain["tcp_user_timeout"], plain["keepalives_idle"]) == (10, 20_000, 5)
+    asked = psycopg_arguments(open_engine(f"{url}?keepalives_idle=60&sslmode=require", tmp_path))
+    assert (asked["keepalives_idle"], asked["sslmode"], asked["keepalives_count"]) == ("60", "require", 3)
+
+
+@pytest.mark.parametrize("transaction", [reading, writing, own_connection])
+def test_whoever_gets_no_connection_of_the_process_is_told_to_try_again(
+    postgres: sa.Engine, monkeypatch: pytest.MonkeyPatch, transaction: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(engine_module, "_MOST_CONNECTIONS", 1)
+    engine = open_engine(postgres.url.render_as_string(hide_password=False), Path("/"))
+    monkeypatch.setattr(engine.pool, "_timeout", 0.1)
+    with writing(engine):
+        for _ in range(2):
+            with pytest.raises(TemporaryError, match="all connections to the database are in use"):
+                transaction(engine).__enter__()
+    with writing(engine):
+        pass
+    engine.dispose()
 
 
 def test_a_plain_postgresql_url_is_taken_too() -> None:

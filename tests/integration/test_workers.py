@@ -440,6 +440,12 @@ def test_the_job_of_a_worker_that_died_is_given_to_another(
     assert [line["batch"] for line in said if line["event"] == "job_of_a_dead_worker"] == [1]
 
 
+def test_the_queues_connections_notice_a_silent_line(site: Site) -> None:
+    parts = site.parts()
+    assert {"keepalives_idle", "keepalives_interval", "tcp_user_timeout", "connect_timeout"} <= parts.connection.keys()
+    parts.close()
+
+
 def test_whoever_looks_on_sees_the_end_and_may_leave_before(site: Site, said: list[dict[str, object]]) -> None:
     run = site.planned()
     ledger, stop = wiring.ledger(site.loaded()), threading.Event()

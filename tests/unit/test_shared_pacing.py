@@ -7,6 +7,7 @@ import datetime as dt
 import threading
 from collections.abc import Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from send_simulation import START, member
@@ -16,8 +17,8 @@ from newsletter.delivery.ledger import Claim, Report
 from newsletter.delivery.model import Accepted, Outcome, Refused, Unknown
 from newsletter.delivery.observing import EndedCall, counted
 from newsletter.delivery.pace_records import Bucket, Reserved, Tally
-from newsletter.delivery.shared_pacing import SharedLimiter, bucket_of, valid_for
-from newsletter.errors import TemporaryError
+from newsletter.delivery.shared_pacing import VALID, SharedLimiter, bucket_of, valid_for
+from newsletter.errors import NewsletterError, OutputError, TemporaryError
 
 FAR = START + dt.timedelta(days=30)
 
@@ -49,11 +50,15 @@ class Kept:
         self.held_until = 0.0
         self.asked = 0
         self.away = False
+        self.lag = self.queue = 0.0
 
     def reserve(self, bucket: Bucket, count: float) -> Reserved:
+        self.clock.seconds += self.queue + self.lag / 2
         had = self._refill("", bucket)
         self.tokens[""] = had - count, self.clock.seconds
-        return Reserved(max(0.0, (min(count, bucket.most) - had) / bucket.rate), self.held())
+        held = self.held()
+        self.clock.seconds += self.lag / 2
+        return Reserved(max(0.0, (min(count, bucket.most) - had) / bucket.rate), held, self.queue)
 
     def reserve_at_once(self, bucket: Bucket, count: float) -> Reserved | None:
         if self._refill("", bucket) < min(count, bucket.most) or self.held():
@@ -88,8 +93,8 @@ class Kept:
             raise TemporaryError("PostgreSQL cannot be reached")
 
 
-def assert_within(went: list[tuple[float, int]], rate: float) -> None:
-    burst = rate * valid_for(rate) + max(bucket_of(rate).most, *(count for _, count in went)) if went else 0
+def assert_within(went: list[tuple[float, int]], rate: float, valid: float | None = None) -> None:
+    burst = rate * (valid or valid_for(rate)) + max(bucket_of(rate).most, *(count for _, count in went)) if went else 0
     for first in range(len(went)):
         total = 0
         for at, count in went[first:]:
@@ -132,6 +137,45 @@ def test_one_worker_alone_is_no_slower_than_the_rate(rate: float, count: int) ->
     for _ in range(20):
         assert worker.take(count, threading.Event(), FAR)
     assert clock.seconds <= 19 * count / rate + 20 * 0.002 + 1e-6
+
+
+@given(st.floats(0.3, 1.9), st.floats(5, 200), st.integers(1, 30))
+def test_a_worker_far_from_the_database_uses_what_it_reserves(lag: float, rate: float, count: int) -> None:
+    clock = Steps()
+    records = Kept(clock)
+    records.lag = lag
+    told: list[float] = []
+    worker = SharedLimiter(rate, {}, records, clock, told.append)
+    went: list[tuple[float, int]] = []
+    for _ in range(20):
+        assert worker.take(count, threading.Event(), FAR)
+        went.append((clock.seconds, count))
+    assert clock.seconds <= 20 * (count / rate + lag + 1)
+    assert_within(went, rate, max(valid_for(rate), lag + VALID / 2))
+    assert len(told) == (max(told, default=lag) >= VALID)
+
+
+def test_a_worker_that_has_every_answer_too_late_asks_seldom_and_says_so_once() -> None:
+    clock = Steps()
+    records = Kept(clock)
+    records.lag = 3.0
+    told: list[float] = []
+    worker = SharedLimiter(20.0, {}, records, clock, told.append)
+    assert not worker.take(10, threading.Event(), clock.now() + dt.timedelta(seconds=60))
+    assert told == [3.0]
+    tokens, at = records.tokens[""]
+    assert tokens + (clock.seconds - at) * 20 > 0, "no debt for what it cannot use"
+    records.lag = 0.0
+    assert worker.take(10, threading.Event(), clock.now() + dt.timedelta(seconds=5))
+
+
+def test_the_wait_for_a_connection_makes_no_token_void() -> None:
+    clock = Steps()
+    records = Kept(clock)
+    records.queue = 20.0
+    worker = SharedLimiter(20.0, {}, records, clock)
+    assert worker.take(10, threading.Event(), FAR)
+    assert clock.seconds < 21
 
 
 def test_slices_grow_where_calls_come_densely_and_are_small_where_they_do_not() -> None:
@@ -198,11 +242,12 @@ class Counted:
     """`TallyRecords` in memory."""
 
     def __init__(self) -> None:
-        self.tally, self.away = Tally(), False
+        self.tally = Tally()
+        self.away: NewsletterError | None = None
 
     def add(self, *, lost: bool, refused: int, decided: int) -> Tally:
         if self.away:
-            raise TemporaryError("PostgreSQL cannot be reached")
+            raise self.away
         self.tally = self.tally.with_call(lost=lost, refused=refused, decided=decided)
         return self.tally
 
@@ -230,8 +275,26 @@ class TestBreakersOfAll:
         said = [worker.tripped(call) for call in [TAKEN] * 5 + [REFUSED] * 2 for worker in workers]
         assert "5 of 20" in next(filter(None, said))
 
-    def test_while_the_records_are_away_a_worker_counts_its_own(self) -> None:
+    @pytest.mark.parametrize("away", [TemporaryError("cannot be reached"), OutputError("the disk is full")])
+    def test_while_the_records_are_away_a_worker_counts_its_own(self, away: NewsletterError) -> None:
         records = Counted()
         one = Breakers(1.0, records)
-        records.away = True
+        records.away = away
         assert [bool(one.tripped(LOST)) for _ in range(2)] == [False, True]
+
+    def test_what_was_before_the_run_was_resumed_does_not_count_when_the_records_go_away(self) -> None:
+        records = Counted()
+        one = Breakers(0.05, records)
+        assert [bool(one.tripped(call)) for call in [TAKEN] * 18 + [REFUSED] * 2][-1]
+        records.tally = Tally()  # resumed
+        assert one.tripped(TAKEN) == ""
+        records.away = TemporaryError("the connection was lost")
+        assert one.tripped(TAKEN) == ""
+
+    def test_when_the_records_go_away_what_they_said_last_counts(self) -> None:
+        records = Counted()
+        one, other = Breakers(1.0, records), Breakers(1.0, records)
+        assert other.tripped(TAKEN) == ""
+        assert one.tripped(LOST) == ""
+        records.away = TemporaryError("the connection was lost")
+        assert one.tripped(LOST)
