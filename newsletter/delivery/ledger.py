@@ -95,7 +95,7 @@ class RunRecord:
     number), '' where nobody has.
 
     `shared`: workers send it, a batch each. `uid` names it also where its number is given again, in a restored
-    database. `program` (a version) and `setup` (a hash of the settings that its mail depends on) are those of the
+    database. `program` (a version) and `setup` (hashes of the settings that its mail depends on) are those of the
     process that planned it or handed it to workers.
     """
 

@@ -16,7 +16,7 @@ from newsletter.delivery.states import RunState
 from newsletter.errors import OutputError, TemporaryError
 from newsletter.pipeline.onlookers import OnBalance
 from newsletter.pipeline.prepare import Prepared
-from newsletter.pipeline.run_facts import setup_of
+from newsletter.pipeline.run_facts import handed_over, setup_of
 from newsletter.pipeline.run_report import RunReport, report, run_called
 from newsletter.pipeline.send_issue import ReadyToSend, plan_run
 from newsletter.pipeline.steer_run import BY_OPERATOR
@@ -48,7 +48,7 @@ def share_planned(
 def sharing_of(prepared: Prepared, keys: Sequence[str], limit: int | None) -> Sharing:
     """How workers are to send it."""
     resend = prepared.newsletter.delivery.on_unknown == "resend"
-    return Sharing(__version__, setup_of(prepared, keys), resend_unknown=resend, limit=limit)
+    return Sharing(__version__, handed_over(setup_of(prepared, keys)), resend_unknown=resend, limit=limit)
 
 
 def look_on(

@@ -262,6 +262,63 @@ def test_a_worker_that_was_mended_goes_on(site: Site, said: list[dict[str, objec
     parts.close()
 
 
+def test_a_worker_reads_its_settings_and_its_key_anew_for_each_handing_over(
+    site: Site, said: list[dict[str, object]]
+) -> None:
+    """Whoever changes config.toml on all machines restarts nothing."""
+    key = site.folder / "link.key"
+    key.write_text(KEY)
+    config = site.folder / "config.toml"
+    site.set("secret_key", '{ file = "link.key" }')
+    parts = site.parts()
+    batches = Batches(parts, sits_out=0.0)
+    site.set("reply_to", '"x@example.com"')
+    key.write_text(KEY[::-1])
+    run = site.planned()
+    batches.one(run.uid, 1, threading.Event())
+    assert len(site.server.taken) == 4
+    before = config.read_text()
+    config.write_text("[")
+    batches.one(run.uid, 2, threading.Event())
+    assert len(site.server.taken) == 8, "looked at once for each handing over"
+    parts.ledger.pause(run.id, "", now=dt.datetime.now(dt.UTC))
+    config.write_text(before)
+    with SmtpServer() as moved:
+        site.set("port", str(moved.port))
+        live, paused = sending.resumed_send(wiring.request(site.loaded(), None, "2026-01-07"), lambda _: None)
+        live.close()
+        share_run.share_planned(live.prepared, paused, live.ledger, live.keys, limit=None)
+        config.write_text("[")
+        for _ in range(2):
+            batches.one(run.uid, 3, threading.Event())
+        [line] = [line for line in said if line["event"] == "worker_not_fit"]
+        assert "config.toml" in str(line["error"])
+        config.write_text(before.replace(f"port = {site.server.port}", f"port = {moved.port}"))
+        batches.one(run.uid, 3, threading.Event())
+        assert len(moved.taken) == 4, "a provider that was set otherwise has a new adapter"
+        parts.close()
+
+
+def test_a_new_time_of_day_makes_no_worker_unfit(site: Site, said: list[dict[str, object]]) -> None:
+    run = site.planned()
+    site.set("time", '"05:17"')
+    parts = site.parts()
+    one_job(site, parts, run, 1)
+    assert len(site.server.taken) == 4
+    parts.close()
+
+
+def test_a_worker_whose_settings_name_another_database_says_to_restart_it(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, parts = site.planned(), site.parts()
+    monkeypatch.setenv("NEWSLETTER__DATABASE__URL", "postgresql+psycopg://nobody@127.0.0.1/elsewhere")
+    one_job(site, parts, run, 1)
+    [line] = [line for line in said if line["event"] == "worker_not_fit"]
+    assert "another database" in str(line["error"])
+    parts.close()
+
+
 def test_who_is_not_fit_takes_no_other_job_for_a_while_and_ends_at_once_when_told(
     site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
