@@ -12,6 +12,7 @@ from newsletter.delivery.states import DeliveryState, RunState
 
 if TYPE_CHECKING:
     from newsletter.delivery.ledger import Balance, RunRecord, WorkerRecord
+    from newsletter.delivery.names import RunName
     from newsletter.pipeline.run_report import RunReport
     from newsletter.settings.loaded import Loaded
 
@@ -88,6 +89,11 @@ def worker(one: WorkerRecord) -> str:
     return f"{one.name}{'' if one.living else ' (gone)'}: {', '.join(said)}"
 
 
+def no_worker(run: RunName | str) -> str:
+    """What is said of a run that nobody sends, though it was handed over."""
+    return f"No worker is alive: start `newsletter worker` on a machine that has config.toml and the issue of {run}"
+
+
 def next_steps(found: RunReport) -> Iterator[str]:
     """What is worth doing now."""
     run, unknown, expired = found.run, found.of(DeliveryState.UNKNOWN), found.of(DeliveryState.EXPIRED)
@@ -101,6 +107,9 @@ def next_steps(found: RunReport) -> Iterator[str]:
     if run.state is RunState.PAUSED:
         yield f"To go on: newsletter resume {run.name}"
         yield f"To end it: newsletter cancel {run.name}"
+    elif run.with_workers and found.any_worker is False:
+        yield no_worker(run.name)
+        yield f"To stop it: newsletter pause {run.name}"
     elif run.with_workers:
         yield f"Workers send it. To look on: newsletter watch {run.name}; to stop them: newsletter pause {run.name}"
     elif run.state in (RunState.SENDING, RunState.PLANNED) and not run.sender:

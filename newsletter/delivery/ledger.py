@@ -292,7 +292,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """A process that sent, or sends, batches of a run: `host pid 123`; whether it lives, as far as is known; how many
+    """A process that sent, or sends, batches of a run: `host pid 123`; whether it lives, unless more is known; how many
     attempts it made, and how many batches and recipients are in its hands or in flight."""
 
     name: str
@@ -391,6 +391,10 @@ class Ledger(Protocol):
 
     def workers(self, run_id: int) -> Sequence[WorkerRecord]:
         """The processes that had a part in a run that workers send, by name; none of a run in one process's hands."""
+        ...
+
+    def any_worker(self) -> bool:
+        """Whether any worker on this database gave a sign of life within the last seconds, busy or not."""
         ...
 
     def excluded(self, run_id: int) -> Mapping[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from newsletter import __version__
 from newsletter.delivery.clock import Clock
@@ -23,6 +23,8 @@ from newsletter.pipeline.steer_run import BY_OPERATOR
 
 #: Seconds between two looks at a run that workers send.
 LOOK_EVERY = 1.0
+#: After so many seconds it is asked whether there is any worker, and again as often until there is none.
+NO_WORKER_AFTER = 15.0
 
 
 def share_issue(
@@ -60,15 +62,17 @@ def look_on(
     on_balance: OnBalance,
     observer: Observer,
     limited: bool = False,
+    no_worker: Callable[[], None] = lambda: None,
     every: float = LOOK_EVERY,
     patience: float = PATIENCE,
 ) -> RunReport:
     """Looks on until nobody sends the run any more, or `stop` is set: then the workers go on. How it stands.
 
     A database that is away is waited for, `patience` seconds; then raises what it raised. `observer` hears where the
-    run paused, unless by an operator, or (`limited`) at its limit.
+    run paused, unless by an operator, or (`limited`) at its limit; `no_worker`, once, that no worker is alive.
     """
     waits, before = Patience(patience), None
+    ask_at: float | None = clock.monotonic() + NO_WORKER_AFTER
     while True:
         pause: float | None = every
         try:
@@ -81,6 +85,11 @@ def look_on(
             before = balance
             if run.state is not RunState.SENDING and not run.sender:
                 break
+            if ask_at is not None and clock.monotonic() >= ask_at:
+                ask_at = clock.monotonic() + NO_WORKER_AFTER
+                if not ledger.any_worker():
+                    ask_at = None
+                    no_worker()
         except (TemporaryError, OutputError) as error:
             pause = waits.after_failure(clock.monotonic())
             if pause is None:

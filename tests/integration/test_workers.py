@@ -28,6 +28,7 @@ from procrastinate.testing import InMemoryConnector
 from servers.smtp_server import SmtpServer
 
 from newsletter import logs, wiring
+from newsletter.cli import run_words
 from newsletter.delivery.clock import SystemClock
 from newsletter.delivery.ledger import RunRecord
 from newsletter.delivery.names import RunName
@@ -35,6 +36,7 @@ from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import ConfigError, GuardRefused
 from newsletter.metrics import Metrics
 from newsletter.pipeline import run_facts, share_run
+from newsletter.pipeline.run_report import report, status_document
 from newsletter.project_files import copy_project
 from newsletter.settings.loaded import Loaded
 from newsletter.store import engine as engine_module
@@ -391,7 +393,9 @@ def test_the_job_of_a_worker_that_died_is_given_to_another(
     assert [line["batch"] for line in said if line["event"] == "job_of_a_dead_worker"] == [1]
 
 
-def test_whoever_looks_on_sees_the_end_and_may_leave_before(site: Site, said: list[dict[str, object]]) -> None:
+def test_whoever_looks_on_sees_the_end_and_may_leave_before(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = site.planned()
     ledger, stop = wiring.ledger(site.loaded()), threading.Event()
     threading.Timer(0.3, stop.set).start()
@@ -401,8 +405,19 @@ def test_whoever_looks_on_sees_the_end_and_may_leave_before(site: Site, said: li
         "observer": SimpleNamespace(paused=lambda reason: said.append({"event": "paused", "reason": reason})),
         "every": 0.05,
     }
-    left = share_run.look_on(run.name, ledger, stop, **watching)
+    monkeypatch.setattr(share_run, "NO_WORKER_AFTER", 0.01)
+    lacking: list[bool] = []
+    left = share_run.look_on(run.name, ledger, stop, no_worker=lambda: lacking.append(True), **watching)
     assert left.run.state is RunState.SENDING, "the workers go on"
+    assert lacking == [True], "told once that there are none"
+    assert status_document(left)["any_worker"] is False
+    steps = list(run_words.next_steps(left))
+    assert steps[0].startswith("No worker is alive: start `newsletter worker`")
+    with site.database.begin() as connection:
+        connection.execute(sa.text("INSERT INTO procrastinate_workers DEFAULT VALUES"))
+    alive = report(ledger, run)
+    assert alive.any_worker is True
+    assert next(run_words.next_steps(alive)).startswith("Workers send it")
     parts = site.parts()
     for number in site.jobs():
         one_job(site, parts, run, number)
