@@ -98,7 +98,7 @@ def next_steps(found: RunReport) -> Iterator[str]:
     """What is worth doing now."""
     run, unknown, expired = found.run, found.of(DeliveryState.UNKNOWN), found.of(DeliveryState.EXPIRED)
     if run.state is RunState.PAUSED:
-        yield f"Paused: {run.reason}" if run.reason else "Paused."
+        yield _paused(run.reason)
     in_flight = found.of(DeliveryState.IN_FLIGHT)
     if in_flight and run.sender and run.state is not RunState.SENDING:
         yield f"Calls for {in_flight:,} are still out, in the hands of {run.sender}: newsletter watch {run.name}"
@@ -119,6 +119,12 @@ def next_steps(found: RunReport) -> Iterator[str]:
         yield f"{whose} unknown: newsletter resolve {run.name}"
     if expired:
         yield f"For {expired:,} the deadline or retry_for came first: newsletter retry {run.name} --expired"
+
+
+def _paused(reason: str) -> str:
+    if reason.startswith("paused "):  # by an operator
+        return f"P{reason[1:]}"
+    return f"Paused: {reason}" if reason else "Paused."
 
 
 def duration(seconds: float) -> str:

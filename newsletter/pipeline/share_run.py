@@ -98,6 +98,6 @@ def look_on(
         if clock.wait(stop, pause):
             break
     found = report(ledger, run_called(ledger, name))
-    if found.run.state is RunState.PAUSED and found.run.reason != BY_OPERATOR and not limited:
+    if found.run.state is RunState.PAUSED and not found.run.reason.startswith(BY_OPERATOR) and not limited:
         observer.paused(found.run.reason)
     return found

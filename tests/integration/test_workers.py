@@ -6,7 +6,10 @@ their own.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import gc
+import logging
 import re
 import threading
 import time
@@ -19,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import psycopg_pool
 import pytest
 import sqlalchemy as sa
 from fresh_databases import PostgresServer
@@ -33,16 +37,21 @@ from newsletter.delivery.clock import SystemClock
 from newsletter.delivery.ledger import RunRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, RunState
+from newsletter.doctor.machine import check_workers
+from newsletter.doctor.model import Finding, Status
 from newsletter.errors import ConfigError, GuardRefused
 from newsletter.metrics import Metrics
 from newsletter.pipeline import run_facts, share_run
 from newsletter.pipeline.run_report import report, status_document
+from newsletter.pipeline.steer_run import pause_run
 from newsletter.project_files import copy_project
 from newsletter.settings.loaded import Loaded
 from newsletter.store import engine as engine_module
 from newsletter.store import job_schema
 from newsletter.store.upgrade import upgrade
 from newsletter.wiring import cluster, sending
+from newsletter.wiring.daemons import refuse_unsendable
+from newsletter.wiring.doctor import surroundings
 from newsletter.wiring.workers import WorkerParts, refuse_unfit_worker, worker_parts
 from newsletter.worker import serving
 from newsletter.worker.batches import Batches
@@ -437,6 +446,83 @@ def test_without_the_package_sending_and_workers_say_how_to_install_it(
         [problem] = caught.value.problems
         assert problem.key == "newsletters.daily-buzz.delivery.engine"
         assert 'pip install "newsletter[cluster]"' in problem.suggestion
+
+
+def test_without_the_package_the_daemon_does_not_begin_and_doctor_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = site.folder / "config.toml"
+    config.write_text(config.read_text().replace("enabled = false", "enabled = true", 1))
+    refuse_unsendable(site.loaded())
+    [fine] = check_workers(surroundings(site.loaded(), online=False))
+    assert isinstance(fine, Finding)
+    assert fine.status is Status.PASS
+    monkeypatch.setattr(cluster, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="not installed"):
+        refuse_unsendable(site.loaded())
+    [found] = check_workers(surroundings(site.loaded(), online=False))
+    assert isinstance(found, Finding)
+    assert (found.status, found.about) == (Status.FAIL, "daily-buzz")
+    assert 'pip install "newsletter[cluster]"' in found.do
+    site.set("engine", '"threads"')
+    refuse_unsendable(site.loaded())
+    [unneeded] = check_workers(surroundings(site.loaded(), online=False))
+    assert isinstance(unneeded, Finding)
+    assert unneeded.status is Status.PASS
+
+
+def test_what_nobody_waited_for_is_one_line_of_the_log(said: list[dict[str, object]]) -> None:
+    logging.getLogger("asyncio").setLevel(logging.NOTSET)
+    loop = asyncio.new_event_loop()
+    serving._tell_unheard(loop, {"message": "never retrieved", "exception": psycopg_pool.PoolTimeout("not\nin 10 s")})
+    serving._tell_unheard(loop, {"message": "never retrieved", "exception": ValueError("odd")})
+    serving._tell_unheard(loop, {"message": "something\nelse"})
+    loop.close()
+    assert said == [
+        {"event": "database_trouble", "error": "not in 10 s"},
+        {"event": "queue_trouble", "error": "ValueError: odd"},
+        {"event": "queue_trouble", "error": "something else"},
+    ]
+
+
+def test_a_task_that_fails_unheard_leaves_no_traceback(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inner = serving._Shift.work_off
+
+    async def broken(self: serving._Shift, connection: Any) -> None:
+        async def fails() -> None:
+            raise psycopg_pool.PoolTimeout("no connection")
+
+        task = asyncio.create_task(fails())
+        await asyncio.sleep(0)
+        del task
+        gc.collect()
+        await inner(self, connection)
+
+    monkeypatch.setattr(serving._Shift, "work_off", broken)
+    served(site, lambda: any(line["event"] == "database_trouble" for line in said))
+    assert {"event": "database_trouble", "error": "no connection"} in said
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("reason", "stopped_itself"), [("", False), ("wrong headline", False), (None, True)])
+def test_an_operators_pause_is_told_apart_from_a_breakers_whatever_its_words(
+    site: Site, reason: str | None, stopped_itself: bool
+) -> None:
+    run, ledger, now = site.planned(), wiring.ledger(site.loaded()), dt.datetime.now(dt.UTC)
+    if reason is None:
+        ledger.pause(run.id, "5.0% were refused", now=now)
+    else:
+        pause_run(ledger, run, reason, now=now)
+    told: list[str] = []
+    observer: Any = SimpleNamespace(paused=told.append)
+    seen = share_run.look_on(
+        run.name, ledger, threading.Event(), clock=SystemClock(), on_balance=lambda _: None, observer=observer
+    )
+    assert bool(told) is stopped_itself
+    assert (reason or "") in seen.run.reason
+    assert next(run_words.next_steps(seen)).startswith("Paused: " if reason is None else "Paused by an operator")
 
 
 def test_a_procrastinate_that_needs_other_tables_is_refused_by_name(
