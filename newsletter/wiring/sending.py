@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Watchers:
-    """Who looks on. `stop`, when it is set, ends the sending after the calls that are out; `no_worker` hears, once, that
+    """Who looks on. `stop`, when it is set, ends the sending after the calls that are out; `no_worker` hears once that
     nobody is alive to whom a run was handed over."""
 
     stop: threading.Event = field(default_factory=threading.Event)

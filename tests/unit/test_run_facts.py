@@ -28,7 +28,7 @@ from newsletter.settings.table import Table
 
 KEY = "only for tests: 32 characters of it, or more"
 SECRET = Secret(env="OTHER_SECRET")
-DKIM = Dkim(selector="a", domain="news.example.com", key=Secret(env="DKIM"))
+DKIM = Dkim.model_validate({"selector": "a", "domain": "news.example.com", "key": {"env": "DKIM"}})
 
 #: For each key another value, and the parts that differ by it; none: no mail depends on it. What the content hash holds
 #: (`template`, `sections` of the issue) and what the run itself holds (`provider`'s name, `batch_size`) need no part.
