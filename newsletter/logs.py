@@ -94,6 +94,10 @@ class RunLog(Unobserved):
         """The run was handed to workers."""
         self._write("info", "run_handed_to_workers", deadline=run.deadline.isoformat(timespec="seconds"))
 
+    def no_worker(self) -> None:
+        """It was, and none of them is alive."""
+        self._write("warning", "no_worker_alive")
+
     def over(self, run: RunRecord, balance: Balance) -> None:
         """This process let go of it."""
         counts = {state.name.lower(): number for state, number in sorted(balance.counts.items()) if number}

@@ -149,9 +149,22 @@ def prune(
 
     loaded, now = options.settings(), dt.datetime.now(dt.UTC)
     if dry_run:
-        runs, forgotten = wiring.prunable(loaded, now=now)
-        options.console.say(f"{count(runs, 'run')} would lose something, {forgotten:,} of them who got them.")
-        options.console.data({"runs": runs, "recipients_of_runs": forgotten})
+        found = wiring.prunable(loaded, now=now)
+        if found.runs:
+            options.console.say(
+                f"{count(found.of_calls, 'run')} would lose calls and words, {count(found.of_recipients, 'run')} "
+                f"{'its' if found.of_recipients == 1 else 'their'} recipients: {found.recipients:,}."
+            )
+        else:
+            options.console.say("Nothing to prune of any run. Events, clicks and opens are not counted beforehand.")
+        options.console.data(
+            {
+                "runs": found.runs,
+                "calls_of_runs": found.of_calls,
+                "recipients_of_runs": found.of_recipients,
+                "recipients": found.recipients,
+            }
+        )
         return
     done = wiring.prune_database(loaded, now=now, stop=_breath)
     options.console.say(

@@ -110,6 +110,7 @@ def _go(
         with draining(watchers.stop, first=first, second=second), send_progress(console, run) as progress:
             watchers.on_balance = progress.on_balance
             watchers.observers = [progress]
+            watchers.no_worker = lambda: console.note(f"  {run_words.no_worker(run)}")
             found = send(watchers)
     finally:
         _write_metrics(console, watchers, metrics)

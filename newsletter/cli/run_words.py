@@ -12,6 +12,7 @@ from newsletter.delivery.states import DeliveryState, RunState
 
 if TYPE_CHECKING:
     from newsletter.delivery.ledger import Balance, RunRecord, WorkerRecord
+    from newsletter.delivery.names import RunName
     from newsletter.pipeline.run_report import RunReport
     from newsletter.settings.loaded import Loaded
 
@@ -88,11 +89,16 @@ def worker(one: WorkerRecord) -> str:
     return f"{one.name}{'' if one.living else ' (gone)'}: {', '.join(said)}"
 
 
+def no_worker(run: RunName | str) -> str:
+    """What is said of a run that nobody sends, though it was handed over."""
+    return f"No worker is alive: start `newsletter worker` on a machine that has config.toml and the issue of {run}"
+
+
 def next_steps(found: RunReport) -> Iterator[str]:
     """What is worth doing now."""
     run, unknown, expired = found.run, found.of(DeliveryState.UNKNOWN), found.of(DeliveryState.EXPIRED)
     if run.state is RunState.PAUSED:
-        yield f"Paused: {run.reason}" if run.reason else "Paused."
+        yield _paused(run.reason)
     in_flight = found.of(DeliveryState.IN_FLIGHT)
     if in_flight and run.sender and run.state is not RunState.SENDING:
         yield f"Calls for {in_flight:,} are still out, in the hands of {run.sender}: newsletter watch {run.name}"
@@ -101,6 +107,9 @@ def next_steps(found: RunReport) -> Iterator[str]:
     if run.state is RunState.PAUSED:
         yield f"To go on: newsletter resume {run.name}"
         yield f"To end it: newsletter cancel {run.name}"
+    elif run.with_workers and found.any_worker is False:
+        yield no_worker(run.name)
+        yield f"To stop it: newsletter pause {run.name}"
     elif run.with_workers:
         yield f"Workers send it. To look on: newsletter watch {run.name}; to stop them: newsletter pause {run.name}"
     elif run.state in (RunState.SENDING, RunState.PLANNED) and not run.sender:
@@ -110,6 +119,12 @@ def next_steps(found: RunReport) -> Iterator[str]:
         yield f"{whose} unknown: newsletter resolve {run.name}"
     if expired:
         yield f"For {expired:,} the deadline or retry_for came first: newsletter retry {run.name} --expired"
+
+
+def _paused(reason: str) -> str:
+    if reason.startswith("paused "):  # by an operator
+        return f"P{reason[1:]}"
+    return f"Paused: {reason}" if reason else "Paused."
 
 
 def duration(seconds: float) -> str:

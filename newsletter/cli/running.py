@@ -63,10 +63,16 @@ def run(
     from newsletter import logs  # not needed by --help, like all below
     from newsletter.cli.draining import draining
     from newsletter.cli.frugality import keep_little
-    from newsletter.wiring.daemons import RunningSchedule, open_database, refuse_nothing_scheduled
+    from newsletter.wiring.daemons import (
+        RunningSchedule,
+        open_database,
+        refuse_nothing_scheduled,
+        refuse_unsendable,
+    )
 
     loaded = options.settings()
     refuse_nothing_scheduled(loaded)
+    refuse_unsendable(loaded)
     terminal = sys.stderr.isatty()
     logs.configure(terminal=terminal, plain=not options.console.verbose)
     keep_little()

@@ -54,10 +54,11 @@ def watch(
     options = globals_of(context, json=json)
     from newsletter.cli.send_progress import send_progress
     from newsletter.pipeline.run_report import report, run_called  # not needed by --help
+    from newsletter.pipeline.share_run import NO_WORKER_AFTER
 
     ledger, found = _run(options, run)
 
-    began = time.monotonic()
+    began, asked = time.monotonic(), False
 
     def goes_on(run: RunRecord) -> bool:
         # paused or cancelled, it may have calls out yet; planned, it is about to be sent, or its process has died
@@ -75,6 +76,10 @@ def watch(
                 if piped:
                     options.console.note(f"{found.name}  {found.state}  {run_words.counts(balance)}")
             before = balance
+            if found.with_workers and not asked and time.monotonic() - began >= NO_WORKER_AFTER:
+                asked = True
+                if not ledger.any_worker():
+                    options.console.note(run_words.no_worker(found.name))
             time.sleep(every)
             found = run_called(ledger, found.name)
     _print(options, report(ledger, found))

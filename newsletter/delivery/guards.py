@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import math
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -163,8 +164,8 @@ def refuse_audience_change(previous: int | None, planned: int, limit: float) -> 
     raise GuardRefused(
         f"the audience changed from {previous:,} in the last run to {planned:,} ({change:+.1%}); "
         f"max_audience_change allows {limit:.1%}",
-        hint="`newsletter subscribers stats` shows what became of each list. Where it is right, set a larger "
-        "max_audience_change for this newsletter.",
+        hint="`newsletter subscribers stats` shows what became of each list. Where it is right, set "
+        f'max_audience_change = "{math.ceil(abs(change) * 100)}%" for this newsletter, and back afterwards.',
     )
 
 

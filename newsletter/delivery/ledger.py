@@ -99,7 +99,7 @@ class RunRecord:
     number), '' where nobody has.
 
     `shared`: workers send it, a batch each. `uid` names it also where its number is given again, in a restored
-    database. `program` (a version) and `setup` (a hash of the settings that its mail depends on) are those of the
+    database. `program` (a version) and `setup` (hashes of the settings that its mail depends on) are those of the
     process that planned it or handed it to workers.
     """
 
@@ -296,7 +296,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """A process that sent, or sends, batches of a run: `host pid 123`; whether it lives, as far as is known; how many
+    """A process that sent, or sends, batches of a run: `host pid 123`; whether it lives, unless more is known; how many
     attempts it made, and how many batches and recipients are in its hands or in flight."""
 
     name: str
@@ -408,6 +408,10 @@ class Ledger(Protocol):
 
     def workers(self, run_id: int) -> Sequence[WorkerRecord]:
         """The processes that had a part in a run that workers send, by name; none of a run in one process's hands."""
+        ...
+
+    def any_worker(self) -> bool:
+        """Whether any worker on this database gave a sign of life within the last seconds, busy or not."""
         ...
 
     def excluded(self, run_id: int) -> Mapping[str, int]:

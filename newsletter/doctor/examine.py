@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from newsletter.doctor.clock import check_clock, check_time_zone
 from newsletter.doctor.dns_checks import check_dkim, check_dmarc, check_spf
-from newsletter.doctor.machine import check_database, check_disk_space, check_issue_folder
+from newsletter.doctor.machine import check_database, check_disk_space, check_issue_folder, check_workers
 from newsletter.doctor.mail import check_alerts, check_providers, check_templates
 from newsletter.doctor.model import Check, Finding, NotChecked, Result, Status, Surroundings
 from newsletter.doctor.site import check_base_url, check_secret_key
@@ -27,6 +27,7 @@ class Entry:
 #: The configuration is checked first of all, by loading it (`of_configuration`).
 CHECKS = (
     Entry("database", check_database),
+    Entry("workers", check_workers),
     Entry("templates", check_templates),
     Entry("time-zone", check_time_zone),
     Entry("clock", check_clock),

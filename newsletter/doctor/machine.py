@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from newsletter.doctor.model import Finding, Result, Status, Surroundings
-from newsletter.errors import NewsletterError, shown
+from newsletter.errors import ConfigError, NewsletterError, shown
 
-_DATABASE, _SPACE, _ISSUES = "database", "disk-space", "issues"
+_DATABASE, _WORKERS, _SPACE, _ISSUES = "database", "workers", "disk-space", "issues"
 _MB = 1024 * 1024
 #: A run writes some 20 MB a million recipients, its journal as much, and the log of the database a little.
 LEAST = 100 * _MB
@@ -53,6 +53,24 @@ def check_database(around: Surroundings) -> Iterator[Result]:
     else:
         do = "Install that version again, or put back a backup from before the upgrade."
         yield Finding(_DATABASE, Status.FAIL, f"{kind} was made by a newer version (step {facts.current})", do)
+
+
+def check_workers(around: Surroundings) -> Iterator[Result]:
+    """Newsletters that workers send can be handed to them, or sent, by this installation."""
+    mine = [name for name, one in around.loaded.settings.newsletters.items() if one.delivery.engine == "procrastinate"]
+    for name in mine:
+        try:
+            around.refuse_unfit(name)
+        except ConfigError as error:
+            [problem, *_] = error.problems
+            yield Finding(_WORKERS, Status.FAIL, problem.message, problem.suggestion or error.hint, name)
+        except NewsletterError as error:
+            yield Finding(_WORKERS, Status.FAIL, str(error), error.hint, name)
+        else:
+            said = "sent by `newsletter worker`, on as many machines as you like"
+            yield Finding(_WORKERS, Status.PASS, said, about=name)
+    if not mine:
+        yield Finding(_WORKERS, Status.PASS, 'not needed: delivery.engine is "threads" for all newsletters')
 
 
 def sqlite_file(around: Surroundings) -> Path | None:

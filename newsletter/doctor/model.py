@@ -66,7 +66,8 @@ Texts = Callable[[str], Sequence[str] | None]
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What checks look at and with. The callables raise NewsletterError; `provider` makes one that is not connected.
+    """What checks look at and with. The callables raise NewsletterError; `provider` makes one that is not connected,
+    `refuse_unfit` raises where this installation cannot send a newsletter by workers.
 
     `online`: whether name servers, providers and web servers may be asked. `database_time` is the clock of the
     database's server, None where the database is a file. `now` is this machine's clock.
@@ -80,6 +81,7 @@ class Surroundings:
     database: Callable[[], DatabaseFacts]
     database_time: Callable[[], dt.datetime] | None
     provider: Callable[[str], MailProvider]
+    refuse_unfit: Callable[[str], None]
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import hmac
 import json
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -21,31 +22,73 @@ from newsletter.settings.provider_model import SmtpProvider
 CLOCKS_APART = 4.0
 #: How often the database's clock is asked for. Seconds.
 CLOCK_EVERY = 5.0
+#: The parts that are compared, and what is said of one that differs.
+PARTS: Mapping[str, str] = {
+    "publication": "publication (title, sender, language, [site], sections)",
+    "letterhead": "letterhead (from, reply_to, list_id, unsubscribe_mailto, time zone)",
+    "tracking": "tracking",
+    "delivery": "delivery (window, retry_for, on_unknown, pause_on_failure_rate)",
+    "provider": "provider (its name, kind and sender)",
+    "rate": "rate (rate, per_domain)",
+    "key": "key (site.secret_key)",
+}
+_HANDED = "handed"
 
 
 def setup_of(prepared: Prepared, keys: Sequence[str]) -> str:
-    """A hash over the settings that a recipient's mail, or whether it is repeated, depends on, besides the content.
+    """A short hash for each part of the settings that a recipient's mail, or whether it is repeated, depends on,
+    besides the content: `{"delivery": "0a1b…", …}`.
 
     `keys` sign the links, the present one first; nothing leads back to it. Where the provider is reached, and with what
     credentials, may differ from machine to machine.
     """
+    parts = {name: _short_hash(value) for name, value in _parts(prepared, keys).items()}
+    return json.dumps(parts, sort_keys=True)
+
+
+def handed_over(setup: str) -> str:
+    """The same, told apart from that of every other handing over: each is looked at anew."""
+    return json.dumps(_read_setup(setup) | {_HANDED: secrets.token_hex(4)}, sort_keys=True)
+
+
+def other_parts(one: str, other: str) -> list[str]:
+    """The names of the parts in which two differ."""
+    ours, theirs = _read_setup(one), _read_setup(other)
+    return [name for name in PARTS if ours.get(name) != theirs.get(name)]
+
+
+def _parts(prepared: Prepared, keys: Sequence[str]) -> Mapping[str, object]:
     newsletter = prepared.newsletter
     provider = prepared.request.loaded.settings.providers[newsletter.delivery.provider]
     own: dict[str, object] = {"name": newsletter.delivery.provider, "kind": provider.kind}
     if isinstance(provider, SmtpProvider):
         dkim = provider.dkim
         own |= {"envelope_from": provider.envelope_from, "dkim": dkim and (dkim.selector, dkim.domain)}
+    # the Date of the mail is when its run began, told in the newsletter's zone
+    letterhead = asdict(letterhead_of(prepared)) | {"date": str(newsletter.schedule.timezone)}
     delivery = newsletter.delivery
-    parts: Mapping[str, object] = {
+    return {
         "publication": asdict(prepared.publication),
-        "letterhead": asdict(letterhead_of(prepared)),
+        "letterhead": letterhead | {"unsubscribe_mailto": newsletter.unsubscribe_mailto},
         "tracking": newsletter.tracking.model_dump(mode="json"),
         "delivery": [delivery.window, delivery.retry_for, delivery.on_unknown, delivery.pause_on_failure_rate],
         "provider": own,
         "rate": [provider.rate, dict(provider.per_domain)],
         "key": hmac.digest(keys[0].encode(), b"newsletter workers", "sha256").hex(),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _short_hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _read_setup(setup: str) -> dict[str, str]:
+    """Nothing where it is none, as in a run that was handed over by an earlier version."""
+    try:
+        found = json.loads(setup)
+    except ValueError:
+        return {}
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
 def refuse_other_program(run: RunRecord) -> None:
@@ -66,11 +109,14 @@ def refuse_other_mail(run: RunRecord, prepared: Prepared, keys: Sequence[str]) -
             f"the issue of {run.name} does not render here as it did where the run was planned",
             hint="Copy the issue, the templates and config.toml from there; libraries must be the same, too.",
         )
-    if run.setup != setup_of(prepared, keys):
+    others = other_parts(run.setup, setup_of(prepared, keys))
+    if others:
         raise GuardRefused(
-            f"the settings of {prepared.name} are others here than where {run.name} was planned",
+            f"the settings of {prepared.name} are others here than where {run.name} was handed over: "
+            f"{', '.join(PARTS[one] for one in others)}",
             hint="Copy config.toml from there, and give this machine the same site.secret_key; where a provider is "
-            "reached may differ, and nothing else of its table.",
+            f"reached may differ. Or, where these are the right ones: newsletter pause {run.name}, then "
+            f"newsletter resume {run.name} from a machine that has them.",
         )
 
 

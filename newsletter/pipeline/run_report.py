@@ -23,13 +23,15 @@ MISSED = (DeliveryState.REJECTED, DeliveryState.EXPIRED, DeliveryState.UNKNOWN)
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """A run and its balance sheet at one moment; `reasons` are the provider's words, without the addresses in them,
-    with how often it said them; `workers` are those that have or had a part in it, where workers send it."""
+    with how often it said them; `workers` are those that have or had a part in it, where workers send it, and
+    `any_worker` says then whether any lives, with a part in it or without."""
 
     run: RunRecord
     balance: Balance
     excluded: Mapping[str, int]
     reasons: Mapping[tuple[DeliveryState, str], int]
     workers: Sequence[WorkerRecord] = ()
+    any_worker: bool | None = None
 
     def of(self, state: DeliveryState) -> int:
         """How many recipients are in `state`."""
@@ -53,7 +55,9 @@ def report(ledger: Ledger, run: RunRecord) -> RunReport:
     reasons: Counter[tuple[DeliveryState, str]] = Counter()
     for (state, words), number in ledger.reasons(run.id).items():
         reasons[state, provider_words(words)] += number
-    return RunReport(run, ledger.balance(run.id), ledger.excluded(run.id), reasons, ledger.workers(run.id))
+    any_worker = ledger.any_worker() if run.with_workers else None
+    balance, excluded = ledger.balance(run.id), ledger.excluded(run.id)
+    return RunReport(run, balance, excluded, reasons, ledger.workers(run.id), any_worker)
 
 
 def status_document(found: RunReport) -> dict[str, object]:
@@ -65,6 +69,7 @@ def status_document(found: RunReport) -> dict[str, object]:
         "provider": run.provider,
         "reason": run.reason,
         "sender": run.sender,
+        "any_worker": found.any_worker,
         "workers": [asdict(worker) for worker in found.workers],
         "planned_at": iso(run.planned_at),
         "started_at": iso(run.started_at),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from newsletter import __version__
 from newsletter.delivery.clock import Clock
@@ -16,13 +16,15 @@ from newsletter.delivery.states import RunState
 from newsletter.errors import OutputError, TemporaryError
 from newsletter.pipeline.onlookers import OnBalance
 from newsletter.pipeline.prepare import Prepared
-from newsletter.pipeline.run_facts import setup_of
+from newsletter.pipeline.run_facts import handed_over, setup_of
 from newsletter.pipeline.run_report import RunReport, report, run_called
 from newsletter.pipeline.send_issue import ReadyToSend, plan_run
 from newsletter.pipeline.steer_run import BY_OPERATOR
 
 #: Seconds between two looks at a run that workers send.
 LOOK_EVERY = 1.0
+#: After so many seconds it is asked whether there is any worker, and again as often until there is none.
+NO_WORKER_AFTER = 15.0
 
 
 def share_issue(
@@ -48,7 +50,7 @@ def share_planned(
 def sharing_of(prepared: Prepared, keys: Sequence[str], limit: int | None) -> Sharing:
     """How workers are to send it."""
     resend = prepared.newsletter.delivery.on_unknown == "resend"
-    return Sharing(__version__, setup_of(prepared, keys), resend_unknown=resend, limit=limit)
+    return Sharing(__version__, handed_over(setup_of(prepared, keys)), resend_unknown=resend, limit=limit)
 
 
 def look_on(
@@ -59,15 +61,17 @@ def look_on(
     clock: Clock,
     on_balance: OnBalance,
     observer: Observer,
+    no_worker: Callable[[], None] = lambda: None,
     every: float = LOOK_EVERY,
     patience: float = PATIENCE,
 ) -> RunReport:
     """Looks on until nobody sends the run any more, or `stop` is set: then the workers go on. How it stands.
 
     A database that is away is waited for, `patience` seconds; then raises what it raised. `observer` hears where the
-    run paused, unless by an operator, or at its limit.
+    run paused, unless by an operator, or at its limit; `no_worker`, once, that no worker is alive.
     """
     waits, before = Patience(patience), None
+    ask_at: float | None = clock.monotonic() + NO_WORKER_AFTER
     while True:
         pause: float | None = every
         try:
@@ -80,6 +84,11 @@ def look_on(
             before = balance
             if run.state is not RunState.SENDING and not run.sender:
                 break
+            if ask_at is not None and clock.monotonic() >= ask_at:
+                ask_at = clock.monotonic() + NO_WORKER_AFTER
+                if not ledger.any_worker():
+                    ask_at = None
+                    no_worker()
         except (TemporaryError, OutputError) as error:
             pause = waits.after_failure(clock.monotonic())
             if pause is None:
@@ -88,6 +97,7 @@ def look_on(
         if clock.wait(stop, pause):
             break
     found = report(ledger, run_called(ledger, name))
-    if found.run.state is RunState.PAUSED and found.run.reason not in {BY_OPERATOR, LIMIT_REACHED}:
-        observer.paused(found.run.reason)
+    reason = found.run.reason
+    if found.run.state is RunState.PAUSED and reason != LIMIT_REACHED and not reason.startswith(BY_OPERATOR):
+        observer.paused(reason)
     return found

@@ -14,14 +14,14 @@ from newsletter.pipeline.send_issue import next_deadline
 from newsletter.settings.loaded import Loaded
 from newsletter.settings.pick import pick_newsletter
 
-#: What `pause` records where no reason is given.
+#: What `pause` records, with the reason behind it where one is given: so an operator's pause is told apart.
 BY_OPERATOR = "paused by an operator"
 
 
 def pause_run(ledger: Ledger, run: RunRecord, reason: str, *, now: dt.datetime) -> None:
     """Stops the run; calls in flight are finished. Raises NothingToDo where it was paused, GuardRefused where over."""
     refuse_over(run, "paused")
-    if not ledger.pause(run.id, reason or BY_OPERATOR, now=now):
+    if not ledger.pause(run.id, f"{BY_OPERATOR}: {reason}" if reason else BY_OPERATOR, now=now):
         raise NothingToDo(f"{run.name} is {run.state} already", hint=f"To go on: newsletter resume {run.name}")
 
 

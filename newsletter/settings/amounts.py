@@ -18,8 +18,8 @@ _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)/(s|min|h)")
 RATE_PATTERN = r"^([0-9]{1,9}(\.[0-9]{1,3})?/(s|min|h))?$"
 _SECONDS_PER = {"s": 1, "min": 60, "h": 3_600}
 
-_PERCENT = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,3})?) ?%")
-PERCENT_PATTERN = r"^[0-9]{1,4}(\.[0-9]{1,3})? ?%$"
+_PERCENT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?%")
+PERCENT_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})? ?%$"
 
 
 def parse_duration(value: object) -> dt.timedelta:

@@ -55,6 +55,13 @@ def _positive(parse: Callable[[object], dt.timedelta]) -> Callable[[object], dt.
     return parse_positive
 
 
+def _a_day_or_more(value: object) -> dt.timedelta:
+    duration = amounts.parse_duration(value)
+    if duration < dt.timedelta(days=1):
+        raise ValueError('must be a day at least, such as "180d"; "m" are minutes, a month is "30d"')
+    return duration
+
+
 def _check_text(value: str) -> str:
     if not all(one.isprintable() or one == "\n" for one in value):
         raise ValueError("expected text without control characters")
@@ -121,6 +128,12 @@ PositiveDuration = Annotated[
     PlainValidator(_positive(amounts.parse_duration)),
     _text(amounts.DURATION_PATTERN),
     Written("duration", '"60s"'),
+]
+DaysOrMore = Annotated[
+    dt.timedelta,
+    PlainValidator(_a_day_or_more),
+    _text(amounts.DURATION_PATTERN),
+    Written("duration of a day at least", '"180d"'),
 ]
 OptionalRate = Annotated[
     amounts.Rate | None,

@@ -221,11 +221,11 @@ class Bounces(Table):
 class Retention(Table):
     """How long records are kept."""
 
-    events: kinds.PositiveDuration = key("180d", "Events: opens, clicks, deliveries, bounces.")
-    attempts: kinds.PositiveDuration = key(
+    events: kinds.DaysOrMore = key("180d", "Events: opens, clicks, deliveries, bounces.")
+    attempts: kinds.DaysOrMore = key(
         "180d", "Of runs that are over, the calls to the provider, and its words on single recipients."
     )
-    runs: kinds.PositiveDuration = key(
+    runs: kinds.DaysOrMore = key(
         "730d", "Of runs that are over, who got them. Their sums stay, and that they went out."
     )
 

@@ -26,6 +26,7 @@ class Broken:
 def cross_key_faults(settings: Settings) -> Iterator[Broken]:
     """Every rule that the settings break."""
     yield from _soft_bounces_are_there(settings)
+    yield from _calls_go_before_recipients(settings)
     for name, newsletter in settings.newsletters.items():
         for rule in _NEWSLETTER_RULES:
             yield from rule(settings, ("newsletters", name), newsletter)
@@ -40,6 +41,19 @@ def _soft_bounces_are_there(settings: Settings) -> Iterator[Broken]:
             "events are removed before soft bounces have been counted (`bounces.soft_within`)",
             (events, ("bounces", "soft_within")),
             "Keep them for as long at least.",
+        )
+
+
+def _calls_go_before_recipients(settings: Settings) -> Iterator[Broken]:
+    """With a run's recipients the calls that were made for them go, too."""
+    keep = settings.retention
+    if "attempts" in keep.model_fields_set and keep.attempts > keep.runs:
+        attempts, runs = ("retention", "attempts"), ("retention", "runs")
+        yield Broken(
+            attempts,
+            "`attempts` is longer than `runs`, and with a run's recipients the calls for them go, too",
+            (attempts, runs),
+            "Keep `runs` for as long as `attempts` at least.",
         )
 
 

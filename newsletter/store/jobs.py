@@ -70,6 +70,10 @@ def _manager() -> JobManager:
     return JobManager(SyncPsycopgConnector())  # never opened: each call brings its connection
 
 
+#: A worker gives a sign of life every three seconds, and takes its row away when it ends.
+ANY_WORKER = sa.text(
+    "SELECT EXISTS (SELECT FROM procrastinate_workers WHERE last_heartbeat > now() - interval '15 seconds')"
+)
 _ORPHANS = sa.text("""
     WITH asked AS (
         SELECT (args ->> 'batch')::int AS number,

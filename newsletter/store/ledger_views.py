@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from newsletter.delivery.ledger import Balance, Delivery, RunRecord, WorkerRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import OVER, DeliveryState
-from newsletter.store import approving, deliveries, shared_runs
+from newsletter.store import approving, deliveries, jobs, shared_runs
 from newsletter.store.engine import reading
 from newsletter.store.person_rows import moment
 from newsletter.store.run_rows import RunRow, balance_of, read_run, record
@@ -61,6 +61,13 @@ class LedgerViews:
             if not read_run(connection, run_id).shared:
                 return ()
             return shared_runs.workers(connection, self._senders, run_id, dt.datetime.now(dt.UTC))
+
+    def any_worker(self) -> bool:
+        """See `Ledger`."""
+        if self._engine.dialect.name != "postgresql":
+            return False
+        with reading(self._engine) as connection:
+            return bool(connection.scalar(jobs.ANY_WORKER))
 
     def excluded(self, run_id: int) -> Mapping[str, int]:
         """See `Ledger`."""

@@ -67,10 +67,34 @@ def prune_runs(
     return PrunedRuns(**found)
 
 
-def prunable_runs(engine: sa.Engine, *, runs_before: dt.datetime, attempts_before: dt.datetime) -> tuple[int, int]:
-    """(how many runs would lose attempts or words, how many their recipients)."""
+@dataclass(frozen=True, slots=True)
+class Prunable:
+    """How many runs would lose anything, how many of them calls or words, how many their recipients, and how many
+    recipients those are."""
+
+    runs: int = 0
+    of_calls: int = 0
+    of_recipients: int = 0
+    recipients: int = 0
+
+
+def prunable_runs(engine: sa.Engine, *, runs_before: dt.datetime, attempts_before: dt.datetime) -> Prunable:
+    """What `prune_runs` would remove."""
     found = _candidates(engine, runs_before, max(runs_before, attempts_before))
-    return len(found), sum(forget for _, forget in found)
+    forgotten = {one for one, forget in found if forget}
+    calls = recipients = 0
+    with reading(engine) as connection:
+        for one, _ in found:
+            calls += any(_has(connection, table, one) for table in (attempt, delivery_note))
+            if one in forgotten:
+                wanted = sa.select(sa.func.coalesce(sa.func.sum(batch.c.size), 0)).where(batch.c.run_id == one)
+                recipients += int(connection.scalar(wanted) or 0)
+    return Prunable(len(found), calls, len(forgotten), recipients)
+
+
+def _has(connection: sa.Connection, table: sa.Table, run_id: int) -> bool:
+    wanted = sa.select(sa.literal(1)).select_from(table).where(table.c.run_id == run_id).limit(1)
+    return connection.scalar(wanted) is not None
 
 
 def _candidates(engine: sa.Engine, runs_before: dt.datetime, before: dt.datetime) -> list[tuple[int, bool]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -19,7 +20,7 @@ from newsletter.store.person_rows import seconds
 from newsletter.store.run_rows import RunRow, change_run, settle_run
 from newsletter.store.senders import Senders
 from newsletter.store.settling import expire_run
-from newsletter.store.tables import attempt, batch, run
+from newsletter.store.tables import attempt, batch, run, sender
 
 #: A run that workers send or sent, and that is not at its end; or of which somebody has a batch yet.
 UNSETTLED = sa.and_(
@@ -49,12 +50,16 @@ def living_hands(
     connection: sa.Connection, senders: Senders, run_id: int, now: dt.datetime, *, hold: bool = False
 ) -> str:
     """Who of those that have a batch lives: `host pid 123 and 2 more`; '' for nobody."""
-    found = senders.living_among(connection, hands(connection, run_id), now, hold=hold)
+    found = list(dict.fromkeys(senders.living_among(connection, hands(connection, run_id), now, hold=hold)))
     return f"{found[0]} and {len(found) - 1} more" if len(found) > 1 else "".join(found)
 
 
 def workers(connection: sa.Connection, senders: Senders, run_id: int, now: dt.datetime) -> list[WorkerRecord]:
-    """The processes that made an attempt of the run or have a batch of it: each of a worker's threads is a sender."""
+    """The processes that made an attempt of the run or have a batch of it: each of a worker's threads is a sender.
+
+    Who has nothing in hand renews no lease: it is gone where one of its threads was ended, or has something in hand and
+    is silent, and no other lives for certain.
+    """
     attempts, held, in_flight = Counter[int](), Counter[int](), Counter[int]()
     made = sa.select(attempt.c.sender_id, sa.func.count()).where(attempt.c.run_id == run_id)
     for one, number in connection.execute(made.group_by(attempt.c.sender_id)):
@@ -64,17 +69,24 @@ def workers(connection: sa.Connection, senders: Senders, run_id: int, now: dt.da
         held[row.sender_id] += 1
         in_flight[row.sender_id] += row.number_in(DeliveryState.IN_FLIGHT)
     found: dict[str, WorkerRecord] = {}
-    for one in sorted({*attempts, *held}):
+    mine = sorted({*attempts, *held})
+    ended = set(connection.scalars(sa.select(sender.c.id).where(sender.c.id.in_(mine), sender.c.ended_at.is_not(None))))
+    lives, dead = set[str](), set[str]()
+    for one in mine:
         name = senders.name(connection, one)
-        before = found.get(name, WorkerRecord(name, False, 0, 0, 0))
+        if senders.living(connection, one, now, by_lease=True):
+            lives.add(name)
+        elif one in ended or held[one]:
+            dead.add(name)
+        before = found.get(name, WorkerRecord(name, True, 0, 0, 0))
         found[name] = WorkerRecord(
             name,
-            before.living or bool(senders.living(connection, one, now, by_lease=True)),
+            True,
             before.attempts + attempts[one],
             before.batches + held[one],
             before.in_flight + in_flight[one],
         )
-    return [found[name] for name in sorted(found)]
+    return [replace(found[name], living=name in lives or name not in dead) for name in sorted(found)]
 
 
 def recover_hands(connection: sa.Connection, senders: Senders, row: RunRow, now: dt.datetime) -> list[int]:

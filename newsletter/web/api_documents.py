@@ -284,14 +284,26 @@ class Reason(Document):
     count: Count
 
 
+class RunWorker(Document):
+    """A process that sends, or sent, a part of a run: whether it lives, its attempts, and what it has in hand."""
+
+    name: str
+    living: bool
+    attempts: Count
+    batches: Count
+    in_flight: Count
+
+
 class Run(RunCounts):
     """How a run stands. `reason` says why it is paused, `sender` who has it in hand ('': nobody), `excluded` how many
-    were left out for which reason."""
+    were left out for which reason; `any_worker`, of a run that workers send, whether any of them is alive."""
 
     subject: str
     provider: str
     reason: str
     sender: str
+    any_worker: bool | None
+    workers: list[RunWorker]
     planned_at: Moment
     started_at: Moment | None
     ended_at: Moment | None

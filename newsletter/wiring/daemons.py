@@ -24,13 +24,14 @@ from newsletter.schedule.rounds import Rounds
 from newsletter.schedule.threads import Threads
 from newsletter.settings.loaded import Loaded
 from newsletter.settings.model import Newsletter
+from newsletter.wiring.cluster import refuse_unfit
 from newsletter.wiring.mail_providers import mail_provider
 from newsletter.wiring.newsroom import newsroom
 from newsletter.wiring.parts import audience_store, leadership, ledger, signing_keys
 from newsletter.wiring.schedules import schedule_records
 from newsletter.wiring.sending import Say
 
-__all__ = ["Database", "Result", "RunningSchedule", "open_database", "refuse_nothing_scheduled"]
+__all__ = ["Database", "Result", "RunningSchedule", "open_database", "refuse_nothing_scheduled", "refuse_unsendable"]
 
 
 def refuse_nothing_scheduled(loaded: Loaded) -> None:
@@ -44,6 +45,13 @@ def refuse_nothing_scheduled(loaded: Loaded) -> None:
             hint=f"Set enabled = true under [newsletters.{name}.schedule]; "
             "`newsletter schedule list` shows what would go out then.",
         )
+
+
+def refuse_unsendable(loaded: Loaded) -> None:
+    """Raises what `refuse_unfit` does, where this installation cannot hand over what goes out by itself."""
+    for name, one in loaded.settings.newsletters.items():
+        if one.schedule.enabled:
+            refuse_unfit(loaded, name)
 
 
 @dataclass(slots=True)
@@ -128,6 +136,7 @@ class RunningSchedule:
             fresh = self.read()
             if fresh.settings.database.url != self.loaded.settings.database.url:
                 raise ConfigError([_moved(fresh)])
+            refuse_unsendable(fresh)
             told = teller(fresh)
         except NewsletterError as error:
             logs.write("error", "settings_refused", error=str(error), hint=error.hint)

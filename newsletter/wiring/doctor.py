@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from newsletter.doctor.dns_questions import NameServers
 from newsletter.doctor.model import DatabaseFacts, Surroundings
 from newsletter.settings.loaded import Loaded
+from newsletter.wiring.cluster import refuse_unfit
 from newsletter.wiring.mail_providers import mail_provider
 from newsletter.wiring.parts import database, template_roots
 
@@ -46,6 +47,7 @@ def surroundings(loaded: Loaded, *, online: bool, name_server: str = "") -> Surr
         database=facts,
         database_time=None if loaded.settings.database.url.startswith("sqlite") else server_time,
         provider=lambda name: mail_provider(loaded, name),
+        refuse_unfit=lambda name: refuse_unfit(loaded, name),
     )
 
 

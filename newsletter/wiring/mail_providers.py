@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import cache
 from typing import TYPE_CHECKING
@@ -55,6 +56,23 @@ def mail_provider(loaded: Loaded, name: str) -> MailProvider:
                 )
     except ValueError as error:  # of an adapter; it repeats no secret
         raise _wrong(loaded, name, str(error)) from None
+
+
+def provider_mark(loaded: Loaded, name: str) -> str:
+    """The same as long as `mail_provider` would make the same: a hash of its settings and secrets, '' for no provider.
+    Raises ConfigError where a secret is missing."""
+    settings = loaded.settings.providers.get(name)
+    if settings is None:
+        return ""
+    told = [repr(settings)]
+    if isinstance(settings, SmtpProvider):
+        told += [_secret(loaded, settings.password)] if settings.username else []
+        told += [_secret(loaded, settings.dkim.private_key)] if settings.dkim else []
+    elif isinstance(settings, SendgridProvider):
+        told.append(_secret(loaded, settings.api_key))
+    elif isinstance(settings, OutsideProvider):
+        told += [_secret(loaded, value) for value in settings.options.values() if isinstance(value, Secret)]
+    return hashlib.sha256("\0".join(told).encode()).hexdigest()
 
 
 def limiter(loaded: Loaded, name: str) -> Limiter:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from newsletter.settings.loaded import Loaded
 from newsletter.wiring.parts import beside_database, database
+
+if TYPE_CHECKING:
+    from newsletter.store.pruning import Prunable
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,8 @@ def prune_database(loaded: Loaded, *, now: dt.datetime, stop: Callable[[], bool]
     return Pruned(**asdict(runs), events=events, hits=hits, journal_bytes=saved)
 
 
-def prunable(loaded: Loaded, *, now: dt.datetime) -> tuple[int, int]:
-    """(how many runs would lose their calls and words, how many their recipients)."""
+def prunable(loaded: Loaded, *, now: dt.datetime) -> Prunable:
+    """What it would remove of runs."""
     from newsletter.store.pruning import prunable_runs  # see parts.database
     from newsletter.store.upgrade import ensure_current
 

@@ -38,12 +38,14 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Watchers:
-    """Who looks on. `stop`, when it is set, ends the sending after the calls that are out."""
+    """Who looks on. `stop`, when it is set, ends the sending after the calls that are out; `no_worker` hears once that
+    nobody is alive to whom a run was handed over."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     on_balance: OnBalance = lambda _: None
     observers: Sequence[Observer] = ()
     metrics: Metrics = field(default_factory=Metrics)
+    no_worker: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -105,6 +107,11 @@ class LiveSend:
 
     def _looked_on(self, watchers: Watchers, hand_over: Callable[[], RunRecord]) -> RunReport:
         log = RunLog(self.prepared.run, self.provider.name)
+
+        def no_worker() -> None:
+            log.no_worker()
+            watchers.no_worker()
+
         try:
             log.shared(hand_over())
             done = look_on(
@@ -114,6 +121,7 @@ class LiveSend:
                 clock=SystemClock(),
                 on_balance=watchers.on_balance,
                 observer=Onlookers([log, *watchers.observers]),
+                no_worker=no_worker,
             )
         except BaseException as error:
             log.failed(error)

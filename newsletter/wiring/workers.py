@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from newsletter.audience.store import AudienceStore
 from newsletter.delivery.ledger import Ledger, RunRecord
 from newsletter.delivery.pace_records import TallyRecords
 from newsletter.delivery.provider import MailProvider
-from newsletter.errors import GuardRefused
+from newsletter.errors import ConfigError, GuardRefused, Problem
 from newsletter.events.tracking import TrackingStore
 from newsletter.issue.find import IssueRef
 from newsletter.logs import RunLog
@@ -25,9 +25,9 @@ from newsletter.settings.loaded import Loaded
 from newsletter.settings.pick import pick_newsletter
 from newsletter.wiring.cluster import ENGINE, refuse_unfit
 from newsletter.wiring.issues import looked_at
-from newsletter.wiring.mail_providers import mail_provider
+from newsletter.wiring.mail_providers import mail_provider, provider_mark
 from newsletter.wiring.pacing import pacing
-from newsletter.wiring.parts import audience_store, database, ledger_on, signing_keys
+from newsletter.wiring.parts import audience_store, database, ledger_on, settings, signing_keys
 from newsletter.wiring.publishing import Publisher
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class WorkerParts:
     """What a worker works with. `connection` are the arguments with which psycopg reaches the queue; `queue` and `task`
-    where jobs for batches wait, and what they are for. To be closed."""
+    where jobs for batches wait, and what they are for; `read` reads config.toml. To be closed."""
 
     loaded: Loaded
+    read: Callable[[], Loaded]
     ledger: Ledger
     people: AudienceStore
-    keys: Sequence[str]
     metrics: Metrics
     tracking: TrackingStore
     engine: Engine
@@ -55,27 +55,30 @@ class WorkerParts:
     leave: Callable[[], None]
     signals: RunSignals
     tally_of: Callable[[int], TallyRecords]
-    _providers: dict[str, MailProvider] = field(default_factory=dict)
+    #: by name and mark (`provider_mark`): runs that began with one go on with it
+    _providers: dict[tuple[str, str], MailProvider] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run_at_work(self, run: RunRecord) -> RunAtWork:
-        """The run as this worker sends it: its issue read and rendered here, and found to be what the run was planned
+        """The run as this worker sends it: settings, keys and issue read here, and found to be what the run was planned
         with. Nothing of it is sent by that, and no subscriber file is synced.
 
         Raises GuardRefused, IssueError, TemplateError, UsageError, ConfigError: this worker is not fit for this run.
         """
         refuse_other_program(run)
-        name, newsletter = pick_newsletter(self.loaded.settings, run.name.newsletter)
-        request = IssueRequest(self.loaded, name, newsletter, IssueRef(run.issue_date, run.edition))
+        loaded = self._read_again()
+        keys = signing_keys(loaded)
+        name, newsletter = pick_newsletter(loaded.settings, run.name.newsletter)
+        request = IssueRequest(loaded, name, newsletter, IssueRef(run.issue_date, run.edition))
         prepared = looked_at(request, self.people)
-        refuse_other_mail(run, prepared, self.keys)
-        provider = self._provider(run.provider)
+        refuse_other_mail(run, prepared, keys)
+        provider = self._provider(loaded, run.provider)
         observers = [RunLog(run.name, provider.name), RunMetrics(self.metrics, name, provider.name)]
         tools = SendTools(
             self.ledger,
             provider,
-            pacing(self.loaded, provider.name),
-            self.keys,
+            pacing(loaded, provider.name),
+            keys,
             observers=observers,
             publish=Publisher(self.engine),
             tracking=self.tracking,
@@ -91,12 +94,22 @@ class WorkerParts:
         self.signals.close()
         self.leave()
 
-    def _provider(self, name: str) -> MailProvider:
-        """One for all runs: its connections are kept."""
+    def _read_again(self) -> Loaded:
+        """The settings as they are now."""
+        fresh = self.read()
+        if fresh.settings.database.url != self.loaded.settings.database.url:
+            message = "database.url names another database than this worker works with"
+            place = fresh.place("database.url")
+            raise ConfigError([Problem("database.url", message, place, suggestion="Restart the worker for that.")])
+        return fresh
+
+    def _provider(self, loaded: Loaded, name: str) -> MailProvider:
+        """One for all runs, as long as its settings and secrets are the same: its connections are kept."""
         with self._lock:
-            if name not in self._providers:
-                self._providers[name] = mail_provider(self.loaded, name)
-            return self._providers[name]
+            key = name, provider_mark(loaded, name)
+            if key not in self._providers:
+                self._providers[key] = mail_provider(loaded, name)
+            return self._providers[key]
 
 
 def refuse_unfit_worker(loaded: Loaded) -> None:
@@ -133,14 +146,14 @@ def worker_parts(loaded: Loaded, say: Callable[[str], None], metrics: Metrics) -
     def leave(mine: SqlLedger = ledger) -> None:
         mine.leave(now=dt.datetime.now(dt.UTC))
 
-    keys, tracking = signing_keys(loaded), SqlTracking(engine)
+    signing_keys(loaded)  # a key that is missing is told at the start
     return WorkerParts(
         loaded,
+        partial(settings, loaded.path),
         ledger,
         people,
-        keys,
         metrics,
-        tracking,
+        SqlTracking(engine),
         engine,
         psycopg_arguments(engine),
         QUEUE,

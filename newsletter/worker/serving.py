@@ -65,10 +65,12 @@ def serve(work: Work, connection: Mapping[str, Any], concurrency: int, stop: thr
     """
     logging.getLogger("procrastinate").setLevel(logging.CRITICAL)  # what matters is in our log
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
     asyncio.run(_serve(work, connection, concurrency, stop))
 
 
 async def _serve(work: Work, connection: Mapping[str, Any], concurrency: int, stop: threading.Event) -> None:
+    asyncio.get_running_loop().set_exception_handler(_tell_unheard)
     pause = _FIRST_PAUSE
     shortening = asyncio.create_task(_shorten(work))
     with ThreadPoolExecutor(concurrency, "batch") as threads, ThreadPoolExecutor(1, "upkeep") as upkeep:
@@ -103,6 +105,21 @@ def _told(act: Callable[[], None]) -> None:
         logs.write("error", "job_failed", error=str(error), hint=error.hint)
     except BaseException as error:  # noqa: BLE001 - also what is no Exception (pyo3); others go on
         logs.write("exception", "program_error", error=f"{type(error).__name__}: {error}")
+
+
+def _tell_unheard(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """What a task of Procrastinate's raised and nobody waited for: one line, and no traceback. The shift ends by what
+    its workers raise, and a new one begins."""
+    error = context.get("exception")
+    said = str(context.get("message", "")) if error is None else f"{type(error).__name__}: {error}"
+    if isinstance(error, _TROUBLE):
+        logs.write("warning", "database_trouble", error=_in_one_line(str(error.__cause__ or error) or said))
+    else:
+        logs.write("error", "queue_trouble", error=_in_one_line(said))
+
+
+def _in_one_line(said: str) -> str:
+    return " ".join(said.split())
 
 
 class _Shift:
@@ -143,8 +160,11 @@ class _Shift:
             while not self._stop.is_set() and not any(one.done() for one in running) and not self._over.is_set():
                 await asyncio.wait(running, timeout=_GLANCE, return_when=asyncio.FIRST_COMPLETED)
             self._over.set()
-            for one in workers:
-                one.stop()  # type: ignore[no-untyped-call]
+            pending = set(running)
+            while pending:  # who is told before it has begun forgets it
+                for one in workers:
+                    one.stop()  # type: ignore[no-untyped-call]
+                _, pending = await asyncio.wait(pending, timeout=_GLANCE)
             ended = await asyncio.gather(*running, return_exceptions=True)
         for error in ended:
             if isinstance(error, BaseException):

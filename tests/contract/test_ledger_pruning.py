@@ -35,7 +35,7 @@ from newsletter.errors import GuardRefused
 from newsletter.store import pruning
 from newsletter.store.audience import SqlAudience
 from newsletter.store.ledger import SqlLedger
-from newsletter.store.pruning import PrunedRuns, prunable_runs, prune_runs
+from newsletter.store.pruning import Prunable, PrunedRuns, prunable_runs, prune_runs
 
 TODAYS = RunName("buzz", "2026-01-07")
 LATER, EARLIER = NOW + dt.timedelta(days=1), NOW - dt.timedelta(days=1)
@@ -104,15 +104,15 @@ def test_a_pruned_run_keeps_its_sums_its_name_and_its_guard(
 def test_calls_and_words_go_first(database: sa.Engine, ledger: SqlLedger, audience_store: SqlAudience) -> None:
     run_id = planned(audience_store, ledger, 6, size=3)
     before = sent(ledger, run_id)
-    assert prunable_runs(database, runs_before=EARLIER, attempts_before=LATER) == (1, 0)
+    assert prunable_runs(database, runs_before=EARLIER, attempts_before=LATER) == Prunable(1, 1)
     assert prune(database, runs=EARLIER) == PrunedRuns(attempts=2, notes=2)
     rejected = list(ledger.deliveries(run_id, [S.REJECTED]))
     assert [(one.reason, one.attempts) for one in rejected] == [("", 0)] * 2
     assert ledger.balance(run_id) == before
-    assert prunable_runs(database, runs_before=LATER, attempts_before=LATER) == (1, 1)
+    assert prunable_runs(database, runs_before=LATER, attempts_before=LATER) == Prunable(1, 0, 1, 6)
     # words cannot outlive the recipients
     assert prune(database, attempts=EARLIER) == PrunedRuns(runs=1, recipients=6, batches=2)
-    assert prunable_runs(database, runs_before=LATER, attempts_before=LATER) == (0, 0)
+    assert prunable_runs(database, runs_before=LATER, attempts_before=LATER) == Prunable()
 
 
 def test_what_ended_later_stays(database: sa.Engine, ledger: SqlLedger, audience_store: SqlAudience) -> None:

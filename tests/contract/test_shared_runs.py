@@ -929,6 +929,22 @@ def test_a_worker_that_does_not_learn_whether_it_was_given_the_batch_gives_it_up
     assert states(ledger, run_id) == {S.ACCEPTED: 2}
 
 
+def test_whoever_holds_something_and_is_silent_is_gone_and_threads_count_as_one(
+    shared: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, uid = begun(shared, tmp_path)
+    one = worker(shared, tmp_path, "mail-1", monkeypatch)
+    name, pid = plan_of().name, os.getpid()
+    with time_machine.travel(NOW, tick=False):
+        handles = [taken(one, uid, number) for number in (1, 2)]  # whose locks are let go of with them
+        found = one.run(name)
+        assert found is not None
+        assert found.sender == f"mail-1 pid {pid}", "not `and 1 more`"
+    with time_machine.travel(NOW + dt.timedelta(minutes=5), tick=False):
+        assert one.workers(run_id) == [WorkerRecord(f"mail-1 pid {pid}", False, 0, 2, 0)]
+    assert len(handles) == 2
+
+
 @time_machine.travel(NOW, tick=False)
 def test_status_tells_which_workers_have_a_part_in_a_run(
     shared: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -947,6 +963,15 @@ def test_status_tells_which_workers_have_a_part_in_a_run(
     first.exchange([report(claim, Accepted())], [], now=NOW)
     for handle in (first, second):
         handle.close(now=NOW)
+    assert one.any_worker() is False, "the queue has heard of none"
+    with writing(shared) as connection:
+        connection.execute(sa.text("INSERT INTO procrastinate_workers DEFAULT VALUES"))
+    assert one.any_worker() is True
+    with writing(shared) as connection:
+        connection.execute(sa.text("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '16 seconds'"))
+    assert one.any_worker() is False
+    with time_machine.travel(NOW + dt.timedelta(hours=1), tick=False):
+        assert one.workers(run_id) == [WorkerRecord(f"mail-1 pid {pid}", True, 1, 0, 0)], "who is idle renews no lease"
     one.leave(now=NOW)
     two.leave(now=NOW)
     assert one.workers(run_id) == [WorkerRecord(f"mail-1 pid {pid}", False, 1, 0, 0)]

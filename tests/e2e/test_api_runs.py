@@ -135,8 +135,10 @@ class TestSending:
             busy = api.post(f"/runs/{RUN}", {"confirm": _PEOPLE}, 409)
             assert "is being sent by this process" in busy["detail"]
             paused = api.post(f"/runs/{RUN}/pause", {"reason": "wrong\u0007 headline"})
-            assert (paused["state"], paused["reason"]) == ("paused", "wrong headline")
-            assert api.post(f"/runs/{RUN}/pause", {"reason": "again"})["reason"] == "wrong headline"
+            assert (paused["state"], paused["reason"]) == ("paused", "paused by an operator: wrong headline")
+            assert (
+                api.post(f"/runs/{RUN}/pause", {"reason": "again"})["reason"] == "paused by an operator: wrong headline"
+            )
             gate.open()
             there = over(api)
             assert 0 < there["accepted"] < _PEOPLE

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from live_projects import SHIPPED, LiveProject, smtp_server
 
+ONE_RUN = {"runs": 1, "calls_of_runs": 1, "recipients_of_runs": 1}
+
 
 @pytest.fixture
 def sent(tmp_path: Path) -> LiveProject:
@@ -17,20 +19,22 @@ def sent(tmp_path: Path) -> LiveProject:
     with smtp_server() as server:
         project = LiveProject(tmp_path / "project", server.port)
         assert project.send().code == 0
-    project.edit(project.config, 'attempts = "180d"', 'attempts = "1s"')
-    project.edit(project.config, 'runs = "730d"', 'runs = "1s"')
+    project.edit(project.config, 'attempts = "180d"', 'attempts = "1d"')
+    project.edit(project.config, 'runs = "730d"', 'runs = "1d"')
     database = project.folder / "var/newsletter.db"
     with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE run SET ended_at = ended_at - 60")
+        connection.execute("UPDATE run SET ended_at = ended_at - 100000")
     return project
 
 
 def test_recipients_go_and_that_it_went_out_stays(sent: LiveProject) -> None:
     before, history = sent.status(), sent.call("history", "--json").out
     dry = sent.call("db", "prune", "--dry-run", "--json")
-    assert (dry.code, dry.json) == (0, {"runs": 1, "recipients_of_runs": 1})
+    assert (dry.code, dry.json) == (0, {**ONE_RUN, "recipients": SHIPPED})
     assert sent.status() == before
-    assert sent.call("db", "prune", "--dry-run").out == "1 run would lose something, 1 of them who got them.\n"
+    assert sent.call("db", "prune", "--dry-run").out == (
+        f"1 run would lose calls and words, 1 run its recipients: {SHIPPED}.\n"
+    )
     done = sent.call("db", "prune", "--vacuum", "--json")
     assert done.code == 0, done.err
     assert done.json == {
@@ -60,4 +64,5 @@ def test_the_words_are_those_of_the_daemon_too(sent: LiveProject) -> None:
     sent.edit(sent.config, "enabled = false", "enabled = true")
     ended = sent.run("run", "--once")
     assert "pruned" in ended.err, ended
-    assert sent.call("db", "prune", "--dry-run", "--json").json == {"runs": 0, "recipients_of_runs": 0}
+    assert sent.call("db", "prune", "--dry-run", "--json").json == dict.fromkeys([*ONE_RUN, "recipients"], 0)
+    assert sent.call("db", "prune", "--dry-run").out.startswith("Nothing to prune")

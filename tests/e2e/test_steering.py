@@ -102,7 +102,7 @@ class TestPauseAndCancel:
             watching = project.start("watch", "--json", "--every", "0.1")
             paused = project.call("pause", RUN, "--reason", "wrong headline", "--json")
             assert paused.code == 0, paused.err
-            assert (paused.json["state"], paused.json["reason"]) == ("paused", "wrong headline")
+            assert (paused.json["state"], paused.json["reason"]) == ("paused", "paused by an operator: wrong headline")
             assert project.call("pause", RUN).code == 4
             # its calls are still out: nobody may take it over, and who watches goes on watching
             shown = project.call("status", RUN)
@@ -113,7 +113,7 @@ class TestPauseAndCancel:
             gate.open()
             out, err = sending.communicate(timeout=60)
             assert sending.returncode == 130, err
-            assert "Paused: wrong headline" in out
+            assert "Paused by an operator: wrong headline" in out
             seen, _ = watching.communicate(timeout=60)
             assert watching.returncode == 0
             last = json.loads(seen.splitlines()[-1])

@@ -6,7 +6,10 @@ their own.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import gc
+import logging
 import re
 import threading
 import time
@@ -19,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import psycopg_pool
 import pytest
 import sqlalchemy as sa
 from fresh_databases import PostgresServer
@@ -28,19 +32,26 @@ from procrastinate.testing import InMemoryConnector
 from servers.smtp_server import SmtpServer
 
 from newsletter import logs, wiring
+from newsletter.cli import run_words
 from newsletter.delivery.clock import SystemClock
 from newsletter.delivery.ledger import NotTaken, RunRecord, Wish
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, RunState
+from newsletter.doctor.machine import check_workers
+from newsletter.doctor.model import Finding, Status
 from newsletter.errors import ConfigError, GuardRefused, TemporaryError
 from newsletter.metrics import Metrics
 from newsletter.pipeline import run_facts, share_run
+from newsletter.pipeline.run_report import report, status_document
+from newsletter.pipeline.steer_run import pause_run
 from newsletter.project_files import copy_project
 from newsletter.settings.loaded import Loaded
 from newsletter.store import engine as engine_module
 from newsletter.store import job_schema, senders
 from newsletter.store.upgrade import upgrade
 from newsletter.wiring import cluster, sending
+from newsletter.wiring.daemons import refuse_unsendable
+from newsletter.wiring.doctor import surroundings
 from newsletter.wiring.workers import WorkerParts, refuse_unfit_worker, worker_parts
 from newsletter.worker import serving
 from newsletter.worker.batches import Batches
@@ -321,6 +332,63 @@ def test_a_worker_that_was_mended_goes_on(site: Site, said: list[dict[str, objec
     parts.close()
 
 
+def test_a_worker_reads_its_settings_and_its_key_anew_for_each_handing_over(
+    site: Site, said: list[dict[str, object]]
+) -> None:
+    """Whoever changes config.toml on all machines restarts nothing."""
+    key = site.folder / "link.key"
+    key.write_text(KEY)
+    config = site.folder / "config.toml"
+    site.set("secret_key", '{ file = "link.key" }')
+    parts = site.parts()
+    batches = Batches(parts, sits_out=0.0)
+    site.set("reply_to", '"x@example.com"')
+    key.write_text(KEY[::-1])
+    run = site.planned()
+    batches.one(run.uid, 1, threading.Event())
+    assert len(site.server.taken) == 4
+    before = config.read_text()
+    config.write_text("[")
+    batches.one(run.uid, 2, threading.Event())
+    assert len(site.server.taken) == 8, "looked at once for each handing over"
+    parts.ledger.pause(run.id, "", now=dt.datetime.now(dt.UTC))
+    config.write_text(before)
+    with SmtpServer() as moved:
+        site.set("port", str(moved.port))
+        live, paused = sending.resumed_send(wiring.request(site.loaded(), None, "2026-01-07"), lambda _: None)
+        live.close()
+        share_run.share_planned(live.prepared, paused, live.ledger, live.keys, limit=None)
+        config.write_text("[")
+        for _ in range(2):
+            batches.one(run.uid, 3, threading.Event())
+        [line] = [line for line in said if line["event"] == "worker_not_fit"]
+        assert "config.toml" in str(line["error"])
+        config.write_text(before.replace(f"port = {site.server.port}", f"port = {moved.port}"))
+        batches.one(run.uid, 3, threading.Event())
+        assert len(moved.taken) == 4, "a provider that was set otherwise has a new adapter"
+        parts.close()
+
+
+def test_a_new_time_of_day_makes_no_worker_unfit(site: Site, said: list[dict[str, object]]) -> None:
+    run = site.planned()
+    site.set("time", '"05:17"')
+    parts = site.parts()
+    one_job(site, parts, run, 1)
+    assert len(site.server.taken) == 4
+    parts.close()
+
+
+def test_a_worker_whose_settings_name_another_database_says_to_restart_it(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, parts = site.planned(), site.parts()
+    monkeypatch.setenv("NEWSLETTER__DATABASE__URL", "postgresql+psycopg://nobody@127.0.0.1/elsewhere")
+    one_job(site, parts, run, 1)
+    [line] = [line for line in said if line["event"] == "worker_not_fit"]
+    assert "another database" in str(line["error"])
+    parts.close()
+
+
 def test_who_is_not_fit_takes_no_other_job_for_a_while_and_ends_at_once_when_told(
     site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,7 +514,9 @@ def test_the_queues_connections_notice_a_silent_line(site: Site) -> None:
     parts.close()
 
 
-def test_whoever_looks_on_sees_the_end_and_may_leave_before(site: Site, said: list[dict[str, object]]) -> None:
+def test_whoever_looks_on_sees_the_end_and_may_leave_before(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = site.planned()
     ledger, stop = wiring.ledger(site.loaded()), threading.Event()
     threading.Timer(0.3, stop.set).start()
@@ -456,8 +526,19 @@ def test_whoever_looks_on_sees_the_end_and_may_leave_before(site: Site, said: li
         "observer": SimpleNamespace(paused=lambda reason: said.append({"event": "paused", "reason": reason})),
         "every": 0.05,
     }
-    left = share_run.look_on(run.name, ledger, stop, **watching)
+    monkeypatch.setattr(share_run, "NO_WORKER_AFTER", 0.01)
+    lacking: list[bool] = []
+    left = share_run.look_on(run.name, ledger, stop, no_worker=lambda: lacking.append(True), **watching)
     assert left.run.state is RunState.SENDING, "the workers go on"
+    assert lacking == [True], "told once that there are none"
+    assert status_document(left)["any_worker"] is False
+    steps = list(run_words.next_steps(left))
+    assert steps[0].startswith("No worker is alive: start `newsletter worker`")
+    with site.database.begin() as connection:
+        connection.execute(sa.text("INSERT INTO procrastinate_workers DEFAULT VALUES"))
+    alive = report(ledger, run)
+    assert alive.any_worker is True
+    assert next(run_words.next_steps(alive)).startswith("Workers send it")
     parts = site.parts()
     for number in site.jobs():
         one_job(site, parts, run, number)
@@ -477,6 +558,83 @@ def test_without_the_package_sending_and_workers_say_how_to_install_it(
         [problem] = caught.value.problems
         assert problem.key == "newsletters.daily-buzz.delivery.engine"
         assert 'pip install "newsletter[cluster]"' in problem.suggestion
+
+
+def test_without_the_package_the_daemon_does_not_begin_and_doctor_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = site.folder / "config.toml"
+    config.write_text(config.read_text().replace("enabled = false", "enabled = true", 1))
+    refuse_unsendable(site.loaded())
+    [fine] = check_workers(surroundings(site.loaded(), online=False))
+    assert isinstance(fine, Finding)
+    assert fine.status is Status.PASS
+    monkeypatch.setattr(cluster, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="not installed"):
+        refuse_unsendable(site.loaded())
+    [found] = check_workers(surroundings(site.loaded(), online=False))
+    assert isinstance(found, Finding)
+    assert (found.status, found.about) == (Status.FAIL, "daily-buzz")
+    assert 'pip install "newsletter[cluster]"' in found.do
+    site.set("engine", '"threads"')
+    refuse_unsendable(site.loaded())
+    [unneeded] = check_workers(surroundings(site.loaded(), online=False))
+    assert isinstance(unneeded, Finding)
+    assert unneeded.status is Status.PASS
+
+
+def test_what_nobody_waited_for_is_one_line_of_the_log(said: list[dict[str, object]]) -> None:
+    logging.getLogger("asyncio").setLevel(logging.NOTSET)
+    loop = asyncio.new_event_loop()
+    serving._tell_unheard(loop, {"message": "never retrieved", "exception": psycopg_pool.PoolTimeout("not\nin 10 s")})
+    serving._tell_unheard(loop, {"message": "never retrieved", "exception": ValueError("odd")})
+    serving._tell_unheard(loop, {"message": "something\nelse"})
+    loop.close()
+    assert said == [
+        {"event": "database_trouble", "error": "not in 10 s"},
+        {"event": "queue_trouble", "error": "ValueError: odd"},
+        {"event": "queue_trouble", "error": "something else"},
+    ]
+
+
+def test_a_task_that_fails_unheard_leaves_no_traceback(
+    site: Site, said: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inner = serving._Shift.work_off
+
+    async def broken(self: serving._Shift, connection: Any) -> None:
+        async def fails() -> None:
+            raise psycopg_pool.PoolTimeout("no connection")
+
+        task = asyncio.create_task(fails())
+        await asyncio.sleep(0)
+        del task
+        gc.collect()
+        await inner(self, connection)
+
+    monkeypatch.setattr(serving._Shift, "work_off", broken)
+    served(site, lambda: any(line["event"] == "database_trouble" for line in said))
+    assert {"event": "database_trouble", "error": "no connection"} in said
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("reason", "stopped_itself"), [("", False), ("wrong headline", False), (None, True)])
+def test_an_operators_pause_is_told_apart_from_a_breakers_whatever_its_words(
+    site: Site, reason: str | None, stopped_itself: bool
+) -> None:
+    run, ledger, now = site.planned(), wiring.ledger(site.loaded()), dt.datetime.now(dt.UTC)
+    if reason is None:
+        ledger.pause(run.id, "5.0% were refused", now=now)
+    else:
+        pause_run(ledger, run, reason, now=now)
+    told: list[str] = []
+    observer: Any = SimpleNamespace(paused=told.append)
+    seen = share_run.look_on(
+        run.name, ledger, threading.Event(), clock=SystemClock(), on_balance=lambda _: None, observer=observer
+    )
+    assert bool(told) is stopped_itself
+    assert (reason or "") in seen.run.reason
+    assert next(run_words.next_steps(seen)).startswith("Paused: " if reason is None else "Paused by an operator")
 
 
 def test_a_procrastinate_that_needs_other_tables_is_refused_by_name(

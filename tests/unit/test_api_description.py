@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from newsletter.access.model import Scope
 from newsletter.audience.model import ConsentState
 from newsletter.audience.people import Consent, Lift, LiftedBy, Membership, Person, Suppression, SuppressionReason
-from newsletter.delivery.ledger import Balance, Delivery, RunRecord
+from newsletter.delivery.ledger import Balance, Delivery, RunRecord, WorkerRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.states import DeliveryState, Mark, RunState
 from newsletter.pipeline.people import person_document
@@ -108,9 +108,11 @@ def test_the_documents_of_the_command_line_have_the_fields_that_are_described() 
     assert shown["suppressions"][0]["lifted_for"][0].keys() == fields(documents.Lift)
     assert delivery_document(delivery).keys() == fields(documents.Delivery)
     assert counts_document(run, balance).keys() == fields(documents.RunCounts)
-    report = RunReport(run, balance, {}, {(DeliveryState.REJECTED, "no"): 1})
+    worker = WorkerRecord("mail-1 pid 7", True, 1, 1, 1)
+    report = RunReport(run, balance, {}, {(DeliveryState.REJECTED, "no"): 1}, [worker], True)
     status = cast("dict[str, Any]", status_document(report))
     assert status.keys() == fields(documents.Run)
+    assert status["workers"][0].keys() == fields(documents.RunWorker)
     assert status["reasons"][0].keys() == fields(documents.Reason)
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from newsletter.delivery.guards import audience_change, refuse_audience_change
 from newsletter.errors import GuardRefused
+from newsletter.settings.amounts import parse_percent
 
 counts = st.integers(0, 10_000_000)
 
@@ -38,6 +39,14 @@ def test_the_refusal_names_both_figures_the_limit_and_what_to_do() -> None:
     assert all(part in said for part in ("12,455", "6,000", "-51.8%", "20.0%"))
     assert "max_audience_change" in caught.value.hint
     assert "subscribers stats" in caught.value.hint
+
+
+def test_what_the_refusal_recommends_may_be_written_and_lets_it_pass() -> None:
+    """Of three people in a trial to all of a large list."""
+    with pytest.raises(GuardRefused) as caught:
+        refuse_audience_change(3, 1_000_000, 0.2)
+    (recommended,) = re.findall(r'max_audience_change = "([^"]*)"', caught.value.hint)
+    refuse_audience_change(3, 1_000_000, parse_percent(recommended))
 
 
 @given(counts)

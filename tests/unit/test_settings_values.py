@@ -61,7 +61,7 @@ def test_values_become_what_the_program_computes_with() -> None:
     [
         (parse_duration, ["", "2", "2 h", "h", "-1h", "2.5h", "2y", 2, None, "99999999w", "2h\n", "٢h"]),
         (parse_rate, ["", "50", "50/d", "0/s", "-1/s", "50/s ", "1e3/s", 50]),
-        (parse_percent, ["5", "5 %%", "-5%", "%", 5, 0.05, "99999%"]),
+        (parse_percent, ["5", "5 %%", "-5%", "%", 5, 0.05, "9999999999%"]),
         (parse_time, ["6:30", "24:00", "06:60", "0630", "06:30Z", 630, ""]),
         (parse_date, ["2026-02-30", "26-01-01", "1 Jan 2026", dt.datetime(2026, 1, 1), 20260101]),
         (parse_timezone, ["HKT+8", "../etc/passwd", "Asia", "", "asia/hong kong", 8, "/etc/localtime"]),
