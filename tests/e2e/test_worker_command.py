@@ -78,6 +78,7 @@ def test_a_send_is_handed_over_looked_on_and_told_and_workers_end_well(
         worker = started(project, "worker", "--metrics", "worker.prom", **at)
         out, err = looking.communicate(timeout=60)
         assert looking.returncode == 0, err
+        assert "was handed to workers" in err
         told = json.loads(out.splitlines()[-1])
         assert (told["state"], told["accepted"]) == ("finished", count)
         worker.send_signal(signal.SIGTERM)
