@@ -103,7 +103,7 @@ def test_who_stops_looking_on_is_told_that_the_workers_go_on(project: Project, e
     out, err = looking.communicate(timeout=30)
     assert looking.returncode == 130
     assert "the workers go on sending" in err
-    assert "Workers send it. To look on: newsletter watch" in out
+    assert "No worker is alive: start `newsletter worker`" in out, "there is none here"
     again = project.call("send", SLOT, "--resume", **environment)
     assert again.code == 5
     assert "is being sent by workers" in again.err
