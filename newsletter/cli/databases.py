@@ -87,7 +87,7 @@ def copy_all(
     """Copy everything into another, empty database, such as from SQLite to PostgreSQL, and compare every row.
 
     All of it is kept there, or nothing. The database of config.toml is only read, and stays the one that is used until
-    config.toml names the other. Stop `newsletter run` and `newsletter web` first.
+    config.toml names the other. Stop `newsletter run`, `worker` and `web` first.
 
     \b
     Examples:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from newsletter.pipeline.send_issue import ReadyToSend
     from newsletter.wiring.sending import Watchers
 
+_LOOKING = "Ctrl-C ends looking on, and they send on."
 _WORKERS_GO_ON = "Looking on ends; the workers go on sending."
 
 
@@ -110,6 +111,7 @@ def _go(
         with draining(watchers.stop, first=first, second=second), send_progress(console, run) as progress:
             watchers.on_balance = progress.on_balance
             watchers.observers = [progress]
+            watchers.handed_over = lambda: console.note(f"  {run} was handed to workers; {_LOOKING}")
             watchers.no_worker = lambda: console.note(f"  {run_words.no_worker(run)}")
             found = send(watchers)
     finally:

@@ -94,8 +94,8 @@ def no_worker(run: RunName | str) -> str:
     return f"No worker is alive: start `newsletter worker` on a machine that has config.toml and the issue of {run}"
 
 
-def next_steps(found: RunReport) -> Iterator[str]:
-    """What is worth doing now."""
+def next_steps(found: RunReport, due: str = "") -> Iterator[str]:
+    """What is worth doing now. `due` is when a run that is planned goes out by itself, '' where it does not."""
     run, unknown, expired = found.run, found.of(DeliveryState.UNKNOWN), found.of(DeliveryState.EXPIRED)
     if run.state is RunState.PAUSED:
         yield _paused(run.reason)
@@ -112,6 +112,8 @@ def next_steps(found: RunReport) -> Iterator[str]:
         yield f"To stop it: newsletter pause {run.name}"
     elif run.with_workers:
         yield f"Workers send it. To look on: newsletter watch {run.name}; to stop them: newsletter pause {run.name}"
+    elif run.state is RunState.PLANNED and not run.sender and due:
+        yield f"It goes out by itself at {due}, by `newsletter run`. To send it before: newsletter resume {run.name}"
     elif run.state in (RunState.SENDING, RunState.PLANNED) and not run.sender:
         yield f"To go on: newsletter resume {run.name}"
     if unknown:
@@ -125,6 +127,20 @@ def _paused(reason: str) -> str:
     if reason.startswith("paused "):  # by an operator
         return f"P{reason[1:]}"
     return f"Paused: {reason}" if reason else "Paused."
+
+
+def due_moment(loaded: Loaded, run: RunRecord, now: dt.datetime) -> str:
+    """When a run that a daemon planned goes out by itself; '' where its newsletter does not, or that is over."""
+    newsletter = loaded.settings.newsletters.get(run.name.newsletter)
+    if newsletter is None or not newsletter.schedule.enabled or run.state is not RunState.PLANNED:
+        return ""
+    from newsletter.pipeline.slot_time import slot_time  # not needed where nothing is planned
+
+    at = slot_time(newsletter.schedule, run.issue_date, run.edition)
+    if at.astimezone(dt.UTC) <= now.astimezone(dt.UTC):
+        return ""
+    each = ", in each recipient's own time zone" if newsletter.schedule.recipient_timezone else ""
+    return f"{at:%Y-%m-%d %H:%M %Z}{each}"
 
 
 def duration(seconds: float) -> str:

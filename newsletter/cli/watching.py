@@ -164,5 +164,6 @@ def _print(options: Globals, found: RunReport) -> None:
         console.say(f"  worker      {run_words.worker(worker)}")
     for line in run_words.grouped_words(found):
         console.say(f"    {line}")
-    for line in run_words.next_steps(found):
+    due = run_words.due_moment(options.settings(), run, dt.datetime.now(dt.UTC))
+    for line in run_words.next_steps(found, due):
         console.say(f"  {line}")

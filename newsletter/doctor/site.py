@@ -69,6 +69,12 @@ def check_secret_key(around: Surroundings) -> Iterator[Result]:
         site_secret(loaded, around.environ)
     except NewsletterError as error:
         do = error.hint or f"Make one with {HOW_TO_MAKE}, and keep it where `site.secret_key` says."
+        is_missing = reference is None or bool(reference.env and reference.env not in around.environ)
+        if is_missing and not on_sqlite and generated.is_file():
+            do = (
+                f'Write secret_key = {{ file = "{GENERATED}" }} under [site], and copy that file to every machine: '
+                "links in mails that are out go on working by it."
+            )
         yield Finding(_KEY, Status.FAIL, str(error), do)
         return
     file = generated if reference is None else loaded.resolve(reference.file) if reference.file else None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,10 @@ from newsletter.store.senders import Senders
 from newsletter.store.tables import metadata, sender
 from newsletter.store.upgrade import HEAD, database_state, new_tables
 
-_STOP = "Stop it, and whatever else uses the database (`newsletter run`, `newsletter web`), then run this again."
+_STOP = (
+    "Stop it, and whatever else uses the database (`newsletter run`, `newsletter worker`, `newsletter web`), then run "
+    "this again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,30 @@ def copy_database(
     row, is at another step or another program's; OutputError where the target cannot keep a value, or keeps another
     one; and what `newsletter.store.failures` says.
     """
-    _refuse_other_step(source)
-    _refuse_same_file(source, target)
+    with _no_empty_file(target):
+        _refuse_other_step(source)
+        _refuse_same_file(source, target)
+        return _copied(source, target, locks, now, on_progress)
+
+
+@contextmanager
+def _no_empty_file(target: sa.Engine) -> Iterator[None]:
+    """A file of SQLite that held nothing, as one that was made when its engine was, is not there after a failure."""
+    file = sqlite_path(target)
+    is_new = file is not None and not (file.exists() and file.stat().st_size)
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            target.dispose()
+            for end in ("", "-wal", "-shm", "-journal"):
+                Path(f"{file}{end}").unlink(missing_ok=True)
+        raise
+
+
+def _copied(
+    source: sa.Engine, target: sa.Engine, locks: Path, now: dt.datetime, on_progress: Callable[[int, int], None]
+) -> Copied:
     with reading(source) as ours, failures(source.url):
         _refuse_in_use(source, ours, locks, now)
         mark = _mark_of(ours)
@@ -189,5 +215,6 @@ def _refuse_written(meanwhile: sa.Connection, copied: tuple[CopiedTable, ...]) -
             raise GuardRefused(
                 f"somebody wrote to the table {table.name} while it was copied; nothing was kept of the copy",
                 place=Place(shown_url(meanwhile.engine.url)),
-                hint="Stop whatever uses the database (`newsletter run`, `newsletter web`), then run this again.",
+                hint="Stop whatever uses the database (`newsletter run`, `newsletter worker`, `newsletter web`), then "
+                "run this again.",
             )

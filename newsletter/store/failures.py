@@ -142,6 +142,8 @@ def _of_postgresql(error: psycopg.Error, url: sa.URL, *, lost: bool) -> Newslett
         return OutputError(message, place=where, hint="Make room on the server, then run it again.")
     if state == "42501" or (state or "").startswith(("28", "3D")) or (state is None and _WRONG_LOGIN.search(words)):
         hint = "Look at [database] url, and at the roles and databases of the server."
+        if "password" in words:
+            hint = "Give the password in PGPASSWORD or ~/.pgpass, or look at [database] url."
         return ConfigError([Problem("database.url", words, where, suggestion=hint)])
     if state is not None and (said := _PASSING.get(state) or _PASSING.get(state[:2])):
         return TemporaryError(f"PostgreSQL: {said}", place=where, hint=_LATER)

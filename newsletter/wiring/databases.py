@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from newsletter.errors import NothingToDo, UsageError
+from newsletter.errors import ConfigError, NewsletterError, NothingToDo, Place, UsageError
 from newsletter.settings.addresses import check_database_url
 from newsletter.settings.loaded import Loaded
 from newsletter.settings.secret_key import GENERATED
@@ -41,6 +41,9 @@ def backup_database(loaded: Loaded, target: Path | None) -> Path:
     return target
 
 
+_URL_KEY = "[database] url"
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
     """What was copied, and what an operator has to change by hand now, a sentence each."""
@@ -56,6 +59,7 @@ def copy_database(loaded: Loaded, url: str, on_progress: Callable[[int, int], No
     """
     from newsletter.store.copying import copy_database as copy  # see database
     from newsletter.store.engine import open_engine
+    from newsletter.store.failures import shown_url
 
     try:
         check_database_url(url)
@@ -63,8 +67,25 @@ def copy_database(loaded: Loaded, url: str, on_progress: Callable[[int, int], No
         raise UsageError(f"TO_URL: {error}", hint="It is written as in [database] url of config.toml.") from None
     source, target = database(loaded), open_engine(url, loaded.folder)
     before, after = beside_database(loaded, source), beside_database(loaded, target)
-    copied = copy(source, target, locks=before / "locks", now=dt.datetime.now(dt.UTC), on_progress=on_progress)
+    try:
+        copied = copy(source, target, locks=before / "locks", now=dt.datetime.now(dt.UTC), on_progress=on_progress)
+    except NewsletterError as error:
+        if error.place == Place(shown_url(target.url)) != Place(shown_url(source.url)):
+            raise _of_target(error) from error
+        raise
     return Moved(copied, tuple(_next_steps(loaded, url, before, after)))
+
+
+def _of_target(error: NewsletterError) -> NewsletterError:
+    """The same of TO_URL, which stands in no settings."""
+    if isinstance(error, ConfigError):
+        problem = error.problems[0]
+        suggestion = problem.suggestion.replace(_URL_KEY, "TO_URL")
+        return ConfigError(
+            [replace(problem, key="TO_URL", message=f"TO_URL: {problem.message}", suggestion=suggestion)]
+        )
+    hint = error.hint.replace(_URL_KEY, "TO_URL")
+    return type(error)(f"TO_URL: {error.message}", place=error.place, hint=hint)
 
 
 def _next_steps(loaded: Loaded, url: str, before: Path, after: Path) -> list[str]:
@@ -83,7 +104,8 @@ def _next_steps(loaded: Loaded, url: str, before: Path, after: Path) -> list[str
             "by it, and a key is not made by itself on PostgreSQL."
         )
     steps.append(
-        "Then `newsletter doctor` and `newsletter history`; start `newsletter run` and `newsletter web` again."
+        "Then `newsletter doctor` and `newsletter history`; start `newsletter run`, `newsletter worker` and "
+        "`newsletter web` again, whichever there were."
     )
     steps.append("Keep the old database until a newsletter has gone out, and let nothing use it: it would send again.")
     return steps

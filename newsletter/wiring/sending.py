@@ -38,13 +38,14 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Watchers:
-    """Who looks on. `stop`, when it is set, ends the sending after the calls that are out; `no_worker` hears once that
-    nobody is alive to whom a run was handed over."""
+    """Who looks on. `stop`, when it is set, ends the sending after the calls that are out; `handed_over` hears of a
+    run that workers have now, `no_worker`, once, that none is alive."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     on_balance: OnBalance = lambda _: None
     observers: Sequence[Observer] = ()
     metrics: Metrics = field(default_factory=Metrics)
+    handed_over: Callable[[], None] = lambda: None
     no_worker: Callable[[], None] = lambda: None
 
 
@@ -114,6 +115,7 @@ class LiveSend:
 
         try:
             log.shared(hand_over())
+            watchers.handed_over()
             done = look_on(
                 self.prepared.run,
                 self.ledger,

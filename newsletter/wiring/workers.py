@@ -12,7 +12,7 @@ from newsletter.audience.store import AudienceStore
 from newsletter.delivery.ledger import Ledger, RunRecord
 from newsletter.delivery.pace_records import TallyRecords
 from newsletter.delivery.provider import MailProvider
-from newsletter.errors import ConfigError, GuardRefused, Problem
+from newsletter.errors import ConfigError, GuardRefused, IssueError, Problem
 from newsletter.events.tracking import TrackingStore
 from newsletter.issue.find import IssueRef
 from newsletter.logs import RunLog
@@ -70,7 +70,11 @@ class WorkerParts:
         keys = signing_keys(loaded)
         name, newsletter = pick_newsletter(loaded.settings, run.name.newsletter)
         request = IssueRequest(loaded, name, newsletter, IssueRef(run.issue_date, run.edition))
-        prepared = looked_at(request, self.people)
+        try:
+            prepared = looked_at(request, self.people)
+        except IssueError as error:
+            hint = "Copy the issue from the machine that planned the run."
+            raise IssueError(error.message, place=error.place, hint=hint) from error
         refuse_other_mail(run, prepared, keys)
         provider = self._provider(loaded, run.provider)
         observers = [RunLog(run.name, provider.name), RunMetrics(self.metrics, name, provider.name)]

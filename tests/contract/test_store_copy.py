@@ -213,7 +213,11 @@ def test_a_database_that_somebody_sends_or_leads_on_is_refused(
     target = new_database("postgresql")
     with pytest.raises(GuardRefused, match=r"mail is being sent by .* pid \d+") as refused:
         copied(database, target, tmp_path)
-    assert "newsletter run" in refused.value.hint
+    assert "`newsletter run`, `newsletter worker`" in refused.value.hint
+    file = new_database("sqlite")
+    with pytest.raises(GuardRefused, match="mail is being sent"):
+        copied(database, file, tmp_path)
+    assert not list(Path(str(file.url.database)).parent.glob("*.db*")), "an empty file would be taken for a copy"
     held.close(now=NOW)
     lead = leadership(database, locks=tmp_path / "locks")
     assert lead.lead()

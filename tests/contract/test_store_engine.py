@@ -490,3 +490,5 @@ def test_a_wrong_password_is_a_mistake_of_the_configuration_and_is_not_repeated(
             ConfigError,
         )
     assert "password authentication failed" in str(error)
+    assert isinstance(error, ConfigError)
+    assert "PGPASSWORD or ~/.pgpass" in error.problems[0].suggestion

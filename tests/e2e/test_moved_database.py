@@ -144,6 +144,9 @@ def test_people_are_told_in_words_and_the_old_database_is_as_it_was(
     assert project.call("db", "copy", "sqlite:///var/newsletter.db").code == 5
     nonsense = project.call("db", "copy", "mysql://localhost/news")
     assert (nonsense.code, "✗ TO_URL: expected" in nonsense.err) == (2, True)
+    away = project.call("db", "copy", "postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
+    assert (away.code, "TO_URL: PostgreSQL cannot be reached" in away.err) == (75, True)
+    assert "[database]" not in away.err
 
 
 def _subject(message: bytes) -> str:

@@ -78,6 +78,7 @@ def test_a_send_is_handed_over_looked_on_and_told_and_workers_end_well(
         worker = started(project, "worker", "--metrics", "worker.prom", **at)
         out, err = looking.communicate(timeout=60)
         assert looking.returncode == 0, err
+        assert "was handed to workers" in err
         told = json.loads(out.splitlines()[-1])
         assert (told["state"], told["accepted"]) == ("finished", count)
         worker.send_signal(signal.SIGTERM)
@@ -102,7 +103,7 @@ def test_who_stops_looking_on_is_told_that_the_workers_go_on(project: Project, e
     out, err = looking.communicate(timeout=30)
     assert looking.returncode == 130
     assert "the workers go on sending" in err
-    assert "Workers send it. To look on: newsletter watch" in out
+    assert "No worker is alive: start `newsletter worker`" in out, "there is none here"
     again = project.call("send", SLOT, "--resume", **environment)
     assert again.code == 5
     assert "is being sent by workers" in again.err

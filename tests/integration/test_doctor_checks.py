@@ -364,6 +364,15 @@ class TestSite:
         status, said = row(check_secret_key, around(tmp_path, text + site('secret_key = { env = "KEY" }')))
         assert (status, "KEY is not set" in said) == ("fail", True)
 
+    @pytest.mark.parametrize("key", ["", 'secret_key = { env = "KEY" }'])
+    def test_a_key_that_was_generated_before_is_to_be_named(self, tmp_path: Path, key: str) -> None:
+        """Else the links in mails that are out would stop working."""
+        text = '[database]\nurl = "postgresql+psycopg://127.0.0.1:1/news"\n' + site(key)
+        site_secret(around(tmp_path).loaded, {})
+        [found] = check_secret_key(around(tmp_path, text))
+        assert isinstance(found, Finding)
+        assert 'secret_key = { file = "var/secret.key" }' in found.do
+
 
 class TestMachine:
     @pytest.mark.parametrize(

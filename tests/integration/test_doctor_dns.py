@@ -77,6 +77,7 @@ def found(
             database=_not_asked,
             database_time=None,
             provider=_not_asked,
+            refuse_unfit=_not_asked,
             now=lambda: dt.datetime(2026, 1, 7, tzinfo=dt.UTC),
         )
         results = list(check(around))
@@ -226,7 +227,7 @@ def test_what_to_publish_is_given_whole(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     found(check_dkim, tmp_path, {}, SMTP + DKIM)
     around = Surroundings(
-        load_settings(config, {}), {}, True, lambda _name: None, (), _not_asked, None, _not_asked
+        load_settings(config, {}), {}, True, lambda _name: None, (), _not_asked, None, _not_asked, _not_asked
     )  # fmt: skip
     [finding] = check_dkim(around)
     assert isinstance(finding, Finding)

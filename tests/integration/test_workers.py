@@ -197,6 +197,8 @@ def test_a_worker_without_the_issue_refuses(site: Site, said: list[dict[str, obj
     run = site.planned()
     (site.folder / "issues/2026-01-07.txt").unlink()
     assert "2026-01-07" in refused(site, run, said)
+    [line] = [line for line in said if line["event"] == "worker_not_fit"]
+    assert line["hint"] == "Copy the issue from the machine that planned the run."
 
 
 def test_a_worker_without_the_template_refuses(site: Site, said: list[dict[str, object]]) -> None:
