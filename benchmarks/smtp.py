@@ -32,7 +32,7 @@ from benchmarks.sinks import Sink, running  # noqa: E402
 from benchmarks.sinks.postfix import SMTP_SINK, SMTP_SOURCE, smtp_sink  # noqa: E402
 
 CONNECTIONS = 16
-WINDOW = 50
+WINDOW = 100
 DELAY = 20
 
 PRODUCT = f"newsletter send, window {WINDOW}, {CONNECTIONS} connections"
@@ -54,7 +54,7 @@ CHEAP = {
     DEFAULTS: 20_000,
     PRODUCT: 100_000,
 }
-LATE = {ASYNCIO: 800, THREADS: 800, SOURCE: 800, PROVIDER: 4_000, PRODUCT: 4_000}
+LATE = {ASYNCIO: 800, THREADS: 800, SOURCE: 800, PROVIDER: 4_800, PRODUCT: 4_800}
 POSTFIX = {THREADS: 3_000, SOURCE: 8_000, PROVIDER: 9_600, PRODUCT: 9_600}
 #: The same for CI, a few rows of them.
 SHORT_CHEAP = {STANDARD: 100, ASYNCIO: 300, THREADS: 300, SOURCE: 2_000, PROVIDER: 2_000, PRODUCT: 3_000}
