@@ -153,6 +153,8 @@ def send_with(
     """Starts so many workers, each on a copy of the project in `folder`, hands them the issue for so many people, and
     waits until it is over; for 0 people they are idle, `idle` seconds. Raises RuntimeError unless all were accepted."""
     took = Took()
+    # it knows of the issue in another database, and would have it that this one was restored
+    (folder / "var" / "journal.ndjson").unlink(missing_ok=True)
     commits, cpu, start = server.commits(database), server.cpu(), time.monotonic()
     with _workers(server, database, folder, settings, workers, took):
         if people:
