@@ -25,6 +25,7 @@ from unittest import mock
 import psycopg_pool
 import pytest
 import sqlalchemy as sa
+from event_loops import in_a_thread
 from fresh_databases import PostgresServer
 from procrastinate import App
 from procrastinate.periodic import PeriodicRegistry
@@ -463,7 +464,8 @@ def test_the_journal_is_compared_before_the_first_job_and_again_whenever_the_dat
             others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             connection.execute(sa.text(f"{others} AND datname = current_database()"))
 
-    serve(Work(parts.queue, parts.task, batch, lambda: 0, compare, lambda: None), parts.connection, 1, stop)
+    work = Work(parts.queue, parts.task, batch, lambda: 0, compare, lambda: None)
+    in_a_thread(serve, work, parts.connection, 1, stop)
     parts.close()
     assert did[:3] == ["compare", "compare", "batch"]
     assert did[-1] == "compare"
@@ -485,7 +487,8 @@ def test_the_journal_of_a_worker_is_made_shorter_now_and_then_also_after_it_fail
             stop.set()
         raise TemporaryError("the disk is full")
 
-    serve(Work(parts.queue, parts.task, batches.one, lambda: 0, batches.compare, shorten), parts.connection, 1, stop)
+    work = Work(parts.queue, parts.task, batches.one, lambda: 0, batches.compare, shorten)
+    in_a_thread(serve, work, parts.connection, 1, stop)
     parts.close()
     assert len(times) >= 2
     assert {"event": "job_failed", "error": "the disk is full", "hint": ""} in said
