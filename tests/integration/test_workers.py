@@ -460,12 +460,22 @@ def test_the_journal_is_compared_before_the_first_job_and_again_whenever_the_dat
 
     def batch(uid: str, number: int, stop: threading.Event) -> None:
         did.append("batch")
-        with site.database.begin() as connection:
-            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            connection.execute(sa.text(f"{others} AND datname = current_database()"))
 
+    def cut_off() -> None:
+        """Now and then: a worker that had begun to listen only after the first time would never hear of it."""
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        end = time.monotonic() + 60
+        while not stop.wait(0.5) and time.monotonic() < end:
+            if "batch" in did:
+                with site.database.begin() as connection:
+                    connection.execute(sa.text(f"{others} AND datname = current_database()"))
+        stop.set()
+
+    cutting = threading.Thread(target=cut_off)
+    cutting.start()
     work = Work(parts.queue, parts.task, batch, lambda: 0, compare, lambda: None)
     in_a_thread(serve, work, parts.connection, 1, stop)
+    cutting.join()
     parts.close()
     assert did[:3] == ["compare", "compare", "batch"]
     assert did[-1] == "compare"
@@ -488,7 +498,10 @@ def test_the_journal_of_a_worker_is_made_shorter_now_and_then_also_after_it_fail
         raise TemporaryError("the disk is full")
 
     work = Work(parts.queue, parts.task, batches.one, lambda: 0, batches.compare, shorten)
+    at_last = threading.Timer(60, stop.set)
+    at_last.start()
     in_a_thread(serve, work, parts.connection, 1, stop)
+    at_last.cancel()
     parts.close()
     assert len(times) >= 2
     assert {"event": "job_failed", "error": "the disk is full", "hint": ""} in said
