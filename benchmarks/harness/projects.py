@@ -106,8 +106,9 @@ def fill(database: Path, people: int) -> None:
 def environment(settings: Mapping[str, object]) -> dict[str, str]:
     """The process environment with these settings, named as in config.toml (`providers.smtp.port`, `delivery.window`
     for the newsletter's own), without any others, and with a deadline that is far away."""
-    late = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=12)).strftime("%H:%M")
-    wanted = {"schedule.timezone": "UTC", "schedule.deadline": late, **settings}
+    late = dt.datetime.now(dt.UTC) + dt.timedelta(hours=12)
+    late = max(late, late.replace(hour=0, minute=1))  # it must come after the time of the issue, on its day
+    wanted = {"schedule.timezone": "UTC", "schedule.time": "00:00", "schedule.deadline": f"{late:%H:%M}", **settings}
     own = {}
     for key, value in wanted.items():
         whole = key if key.startswith(("providers.", "database.", "site.")) else f"newsletters.daily-buzz.{key}"

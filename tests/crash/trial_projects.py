@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import shutil
 import threading
@@ -13,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import sqlalchemy as sa
+from far_deadlines import far_deadline
 from fresh_databases import PostgresServer
 from recorders import Mail
 
@@ -189,10 +189,8 @@ class Projects:
             (folder / "subscribers" / "daily-buzz.csv").write_text(f"email,consent_at\n{rows}")
             name = self.postgres.create() if kind is Kind.POSTGRESQL and self.postgres else ""
             project = self._made(kind, folder, people, name)
-            # the next deadline must not come in the middle of a test
-            late = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=12)).strftime("%H:%M")
-            project.set("timezone", '"UTC"', "newsletters.daily-buzz.schedule")
-            project.set("deadline", f'"{late}"', "newsletters.daily-buzz.schedule")
+            for key, value in far_deadline().items():
+                project.set(key, value, "newsletters.daily-buzz.schedule")
             with _ALEMBIC, project.engine() as engine:
                 upgrade(engine)
             self._templates[kind, people] = folder, name

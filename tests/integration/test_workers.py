@@ -26,6 +26,7 @@ import psycopg_pool
 import pytest
 import sqlalchemy as sa
 from event_loops import in_a_thread
+from far_deadlines import far_deadline
 from fresh_databases import PostgresServer
 from procrastinate import App
 from procrastinate.periodic import PeriodicRegistry
@@ -118,7 +119,6 @@ def site(
     (tmp_path / "project/subscribers/daily-buzz.csv").write_text(f"email,consent_at\n{rows}")
     with SmtpServer() as server:
         made = Site(tmp_path / "project", server, postgres)
-        late = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=12)).strftime("%H:%M")
         for key, value in {
             "provider": '"smtp"',
             "engine": '"procrastinate"',
@@ -126,8 +126,7 @@ def site(
             "host": '"127.0.0.1"',
             "batch_size": "4",
             "window": "2",
-            "timezone": '"UTC"',
-            "deadline": f'"{late}"',
+            **far_deadline(),
         }.items():
             made.set(key, value)
         yield made
@@ -374,7 +373,7 @@ def test_a_worker_reads_its_settings_and_its_key_anew_for_each_handing_over(
 
 def test_a_new_time_of_day_makes_no_worker_unfit(site: Site, said: list[dict[str, object]]) -> None:
     run = site.planned()
-    site.set("time", '"05:17"')
+    site.set("time", '"00:00:17"')
     parts = site.parts()
     one_job(site, parts, run, 1)
     assert len(site.server.taken) == 4
