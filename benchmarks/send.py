@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime as dt
 import json
 import os
 import platform
@@ -22,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from email import message_from_bytes, policy
@@ -35,6 +34,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # run as a file, only its own f
 from servers.sendgrid_server import SendgridServer  # noqa: E402 - see above
 from servers.smtp_server import Script, SmtpServer  # noqa: E402
 
+from benchmarks.harness.projects import over_sendgrid, over_smtp  # noqa: E402
 from benchmarks.render import NAMES, SECTIONS, commit, processor  # noqa: E402
 from newsletter.issue.parse import parse_issue  # noqa: E402
 from newsletter.project_files import copy_project  # noqa: E402
@@ -57,9 +57,9 @@ class Mail:
 
 @dataclass(frozen=True)
 class Server:
-    """A server on loopback: the settings that aim at it, how many messages it has, and all of them."""
+    """A server on loopback: the environment that aims at it, how many messages it has, and all of them."""
 
-    settings: dict[str, str]
+    settings: Mapping[str, str]
     count: Callable[[], int]
     mails: Callable[[], list[Mail]]
     running: AbstractContextManager[object]
@@ -68,9 +68,8 @@ class Server:
 def smtp_server() -> Server:
     """Of the tests; PIPELINING, no TLS."""
     server = SmtpServer(Script())
-    settings = {"SMTP__HOST": "127.0.0.1", "SMTP__PORT": str(server.port), "SMTP__SECURITY": "none"}
     return Server(
-        settings,
+        over_smtp(server.port),
         lambda: len(server.taken),
         lambda: [_parsed(taken.address, taken.message) for taken in server.taken],
         server,
@@ -95,7 +94,7 @@ def sendgrid_server() -> Server:
             for one in server.messages
         ]
 
-    return Server({"SENDGRID__HOST": server.url}, lambda: len(server.messages), mails, closing(server))
+    return Server(over_sendgrid(server.port), lambda: len(server.messages), mails, closing(server))
 
 
 SERVERS = {"smtp": smtp_server, "sendgrid": sendgrid_server}
@@ -145,24 +144,6 @@ def make_project(folder: Path, issue: Path, people: int) -> tuple[str, set[str]]
     return date, {address for address, _ in rows}
 
 
-def environment(kind: str, server: Server) -> dict[str, str]:
-    """Settings: this provider, and a deadline that is far away."""
-    late = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=12)).strftime("%H:%M")
-    own = {
-        "NEWSLETTERS__DAILY_BUZZ__DELIVERY__PROVIDER": kind,
-        "NEWSLETTERS__DAILY_BUZZ__SCHEDULE__TIMEZONE": "UTC",
-        "NEWSLETTERS__DAILY_BUZZ__SCHEDULE__DEADLINE": late,
-        **{f"PROVIDERS__{key}": value for key, value in server.settings.items()},
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("NEWSLETTER")}
-    paths = os.pathsep.join(path for path in (str(ROOT), kept.get("PYTHONPATH", "")) if path)
-    return (
-        kept
-        | {"PYTHONPATH": paths, "SENDGRID_API_KEY": "SG.loopback"}
-        | {f"NEWSLETTER__{key}": value for key, value in own.items()}
-    )
-
-
 @dataclass(frozen=True)
 class Figures:
     """One send: seconds of the command, seconds until the first message, messages a second from there on."""
@@ -180,13 +161,12 @@ def measure(kind: str, issue: Path, people: int) -> Figures:
     with tempfile.TemporaryDirectory(prefix="newsletter-bench-") as name, server.running:
         folder = Path(name) / "project"
         date, expected = make_project(folder, issue, people)
-        settings = environment(kind, server)
 
         def command(*arguments: str) -> str:
             done = subprocess.run(
                 [sys.executable, "-m", "newsletter", *arguments],
                 cwd=folder,
-                env=settings,
+                env=server.settings,
                 capture_output=True,
                 text=True,
                 check=False,

@@ -25,7 +25,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,9 @@ from servers.sendgrid_rules import Message  # noqa: E402 - see above
 from servers.sendgrid_server import SendgridServer  # noqa: E402
 from servers.signed_posts import WebhookSigner, body_of, event_of  # noqa: E402
 
+from benchmarks.harness.projects import over_sendgrid  # noqa: E402
 from benchmarks.render import commit, processor  # noqa: E402
-from benchmarks.send import Server, environment, make_project  # noqa: E402
+from benchmarks.send import make_project  # noqa: E402
 
 #: Events a minute that must be taken in while a send runs.
 TARGET = 50_000
@@ -187,9 +187,10 @@ class Trial:
         signer = WebhookSigner()
         self.provider = Provider(signer, most)
         self.date, _ = make_project(folder, ROOT / "issues" / "2026-01-07.txt", people)
-        aimed = {"SENDGRID__HOST": server.url, "SENDGRID__RATE": f"{rate}/s"}
-        nothing = Server(aimed, lambda: 0, list, closing(server))
-        self.settings = environment("sendgrid", nothing) | {"SENDGRID_WEBHOOK_KEY": signer.public_key}
+        self.settings = over_sendgrid(server.port) | {
+            "NEWSLETTER__PROVIDERS__SENDGRID__RATE": f"{rate}/s",
+            "SENDGRID_WEBHOOK_KEY": signer.public_key,
+        }
         if url:
             self.settings |= {
                 "NEWSLETTER__DATABASE__URL": url,

@@ -5,15 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from newsletter.audience.model import Member
 from newsletter.delivery.clock import Clock
 from newsletter.delivery.ledger import Admission
+from newsletter.delivery.turns import Place, Turns, admission, by_domain
 
-#: Seconds that somebody waits at least before looking again, lest rounding make a loop of it.
-_SHORTEST_WAIT = 0.001
 _ROUNDING = 1e-9
 
 
@@ -87,22 +85,13 @@ class TokenBucket:
         self._tokens = min(self.most, self.tokens(now) + count)
 
 
-@dataclass(slots=True, eq=False)
-class _Turn:
-    """Somebody who waits for tokens."""
-
-    count: int
-
-
 class Limiter:
     """`Pacing` within a process: `rate` messages a second (None: no limit), and `per_domain` a second to each of these
     recipient domains (small letters, A-labels)."""
 
     def __init__(self, rate: float | None, per_domain: Mapping[str, float], clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
-        self._turns: list[_Turn] = []
-        self._held_until: dt.datetime | None = None
+        self._turns = Turns(clock)
         now = clock.monotonic()
         self._bucket = TokenBucket(rate, now) if rate is not None else None
         self._domains = {domain: TokenBucket(of_domain, now) for domain, of_domain in per_domain.items()}
@@ -115,8 +104,7 @@ class Limiter:
     @property
     def held_until(self) -> dt.datetime | None:
         """See `Pacing`."""
-        held = self._held_until
-        return held if held is not None and held > self._clock.now() else None
+        return self._turns.held_until
 
     @property
     def admit(self) -> Callable[[Sequence[Member]], Admission] | None:
@@ -125,40 +113,32 @@ class Limiter:
 
     def try_take(self, count: int) -> bool:
         """See `Pacing`."""
-        with self._lock:
-            return not self._turns and self._taken(count)
+        with self._turns.lock:
+            return self._turns.empty and self._taken(count)
 
     def take(self, count: int, stop: threading.Event, until: dt.datetime) -> bool:
         """See `Pacing`."""
-        turn = _Turn(count)
-        with self._lock:
-            self._turns.append(turn)
-        try:
-            while not stop.is_set():
-                now = self._clock.now()
-                if now >= until:
-                    return False
-                with self._lock:
-                    if self._turns[0] is turn and self._taken(count):
-                        return True
-                    seconds = self._wait(turn)
-                self._clock.wait(stop, min(max(seconds, _SHORTEST_WAIT), (until - now).total_seconds()))
-            return False
-        finally:
-            with self._lock:
-                self._turns.remove(turn)
+        return self._turns.wait(count, stop, until, self._taken_in_turn)
 
     def give_back(self, count: int) -> None:
         """See `Pacing`."""
         if self._bucket is not None and count > 0:
-            with self._lock:
+            with self._turns.lock:
                 self._bucket.give_back(count, self._clock.monotonic())
 
     def hold_until(self, moment: dt.datetime) -> None:
         """See `Pacing`."""
-        with self._lock:
-            if self._held_until is None or moment > self._held_until:
-                self._held_until = moment
+        with self._turns.lock:
+            self._turns.hold_until(moment)
+
+    def _taken_in_turn(self, place: Place) -> tuple[bool, float]:
+        if place.first and self._taken(place.count):
+            return True, 0.0
+        seconds = self._turns.held_for
+        if self._bucket is None:
+            return False, seconds
+        own = self._bucket.wait(place.count, self._clock.monotonic())
+        return False, max(seconds, own + place.ahead / self._bucket.rate)
 
     def _taken(self, count: int) -> bool:
         if self.held_until is not None:
@@ -171,32 +151,17 @@ class Limiter:
         self._bucket.take(count, now)
         return True
 
-    def _wait(self, turn: _Turn) -> float:
-        """In how many seconds it may be this one's turn, as far as can be told."""
-        held = self.held_until
-        seconds = (held - self._clock.now()).total_seconds() if held is not None else 0.0
-        if self._bucket is None:
-            return seconds
-        ahead = sum(one.count for one in self._turns[: self._turns.index(turn)])
-        return max(seconds, self._bucket.wait(turn.count, self._clock.monotonic()) + ahead / self._bucket.rate)
-
     def _admit(self, members: Sequence[Member]) -> Admission:
         """Takes a token for each member whose domain has one; the others may go when theirs has filled up again."""
-        places: list[int] = []
-        left: dict[str, int] = {}
-        with self._lock:
+        with self._turns.lock:
             now = self._clock.monotonic()
-            for place, member in enumerate(members):
-                domain = member.key.rpartition("@")[2]
-                bucket = self._domains.get(domain)
-                if bucket is None:
-                    places.append(place)
-                elif domain not in left and not bucket.wait(1, now):
-                    bucket.take(1, now)
-                    places.append(place)
-                else:
-                    left[domain] = left.get(domain, 0) + 1
+
+            def take_one(domain: str) -> bool:
+                there = not self._domains[domain].wait(1, now)
+                if there:
+                    self._domains[domain].take(1, now)
+                return there
+
+            places, left = by_domain(members, self._domains, take_one)
             waits = [self._domains[domain].wait(count, now) for domain, count in left.items()]
-        # datetimes have no smaller part than a microsecond: who comes again at that moment must find something
-        seconds = max(min(waits), _SHORTEST_WAIT) if waits else 0.0
-        return Admission(places, self._clock.now() + dt.timedelta(seconds=seconds))
+        return admission(places, waits, self._clock.now())

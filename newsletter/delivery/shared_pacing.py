@@ -22,6 +22,7 @@ from newsletter.audience.model import Member
 from newsletter.delivery.clock import Clock
 from newsletter.delivery.ledger import Admission
 from newsletter.delivery.pace_records import Bucket, PaceRecords
+from newsletter.delivery.turns import Place, Turns, admission, by_domain
 from newsletter.errors import TemporaryError
 
 #: Seconds for which tokens are good at least; at slow rates until the next one is there.
@@ -40,7 +41,6 @@ _TRY_AGAIN = 0.5
 _DENSE, _SPARSE = 0.1, 0.4
 #: How soon somebody who waits notices that it is their turn. Seconds.
 _LOOK_AT_TURN = 0.02
-_SHORTEST_WAIT = 0.001
 _ROUNDING = 1e-9
 
 
@@ -126,13 +126,11 @@ class SharedLimiter:
         self._fetch_at = -math.inf
         self._records = records
         self._clock = clock
-        self._lock = threading.Lock()
-        self._turns: list[object] = []
+        self._turns = Turns(clock)
         self._bucket = bucket_of(rate) if rate is not None else None
         self._slices = _Slices(rate) if rate is not None else None
         self._size = 0.0
         self._fetched_at = 0.0
-        self._held_until: dt.datetime | None = None
         self._looked_at = -_LOOK_EVERY
         self._domains = {domain: _Slices(of_domain) for domain, of_domain in per_domain.items()}
         self._of_domain = {domain: bucket_of(of_domain) for domain, of_domain in per_domain.items()}
@@ -143,8 +141,7 @@ class SharedLimiter:
     @property
     def held_until(self) -> dt.datetime | None:
         """See `Pacing`."""
-        held = self._held_until
-        return held if held is not None and held > self._clock.now() else None
+        return self._turns.held_until
 
     @property
     def admit(self) -> Callable[[Sequence[Member]], Admission] | None:
@@ -153,8 +150,8 @@ class SharedLimiter:
 
     def try_take(self, count: int) -> bool:
         """See `Pacing`. False also where the database is away."""
-        with self._lock:
-            if self._turns:
+        with self._turns.lock:
+            if not self._turns.empty:
                 return False
             try:
                 self._look()
@@ -168,48 +165,34 @@ class SharedLimiter:
 
     def take(self, count: int, stop: threading.Event, until: dt.datetime) -> bool:
         """See `Pacing`. Where the database is away, waits for it."""
-        turn = object()
-        with self._lock:
-            self._turns.append(turn)
-        try:
-            while not stop.is_set():
-                now = self._clock.now()
-                if now >= until:
-                    return False
-                with self._lock:
-                    if self._turns[0] is turn:
-                        taken, seconds = self._taken(count)
-                        if taken:
-                            return True
-                    else:
-                        seconds = _LOOK_AT_TURN
-                left = (until - now).total_seconds()
-                self._clock.wait(stop, min(max(seconds, _SHORTEST_WAIT), _LOOK_EVERY, left))
-            return False
-        finally:
-            with self._lock:
-                self._turns.remove(turn)
+        return self._turns.wait(count, stop, until, self._taken_in_turn)
 
     def give_back(self, count: int) -> None:
         """See `Pacing`. They are for this worker's own next calls, soon."""
         if self._slices is not None and count > 0:
-            with self._lock:
+            with self._turns.lock:
                 self._slices.give_back(count, self._clock.monotonic())
 
     def hold_until(self, moment: dt.datetime) -> None:
         """See `Pacing`; all workers wait. Where the database is away, this one does."""
-        self._hold(moment)
+        self._turns.hold_until(moment)
         seconds = (moment - self._clock.now()).total_seconds()
         if seconds > 0:
             with contextlib.suppress(TemporaryError):
                 self._records.hold(self._bucket or Bucket(0.0, 0.0), seconds)
 
+    def _taken_in_turn(self, place: Place) -> tuple[bool, float]:
+        if not place.first:
+            return False, _LOOK_AT_TURN
+        taken, seconds = self._taken(place.count)
+        return taken, min(seconds, _LOOK_EVERY)
+
     def _taken(self, count: int) -> tuple[bool, float]:
         """Whether they were taken; else in how many seconds to look again."""
         try:
             self._look()
-            if (held := self.held_until) is not None:
-                return False, (held - self._clock.now()).total_seconds()
+            if self.held_until is not None:
+                return False, self._turns.held_for
             if self._used(count):
                 return True, 0.0
             now = self._clock.monotonic()
@@ -287,30 +270,21 @@ class SharedLimiter:
 
     def _hear_held(self, seconds: float) -> None:
         if seconds > 0:
-            self._hold(self._clock.now() + dt.timedelta(seconds=seconds))
-
-    def _hold(self, moment: dt.datetime) -> None:
-        if self._held_until is None or moment > self._held_until:
-            self._held_until = moment
+            self._turns.hold_until(self._clock.now() + dt.timedelta(seconds=seconds))
 
     def _admit(self, members: Sequence[Member]) -> Admission:
         """Takes a token for each member whose domain has one; for others some are asked for before the next claim."""
-        places: list[int] = []
-        left: dict[str, int] = {}
-        with self._lock:
+        with self._turns.lock:
             now = self._clock.monotonic()
-            for place, member in enumerate(members):
-                domain = member.key.rpartition("@")[2]
-                slices = self._domains.get(domain)
-                if slices is None:
-                    places.append(place)
-                elif domain not in left and slices.at_hand(now) >= 1 - _ROUNDING:
-                    slices.use(1, now)
-                    places.append(place)
-                else:
-                    left[domain] = left.get(domain, 0) + 1
+
+            def take_one(domain: str) -> bool:
+                there = self._domains[domain].at_hand(now) >= 1 - _ROUNDING
+                if there:
+                    self._domains[domain].use(1, now)
+                return there
+
+            places, left = by_domain(members, self._domains, take_one)
             for domain, count in left.items():
                 self._wanted[domain] = max(count, self._wanted.get(domain, 0))
             waits = [self._ask_at.get(domain, 0.0) - now for domain in left]
-        seconds = max(min(waits), _SHORTEST_WAIT) if waits else 0.0
-        return Admission(places, self._clock.now() + dt.timedelta(seconds=seconds))
+        return admission(places, waits, self._clock.now())

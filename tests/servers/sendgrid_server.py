@@ -147,7 +147,12 @@ class SendgridServer:
     @property
     def url(self) -> str:
         """The base URL of the API."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._http.server_port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port of 127.0.0.1 that it listens on."""
+        return self._http.server_port
 
     @property
     def messages(self) -> Sequence[Message]:
