@@ -44,6 +44,9 @@ CountHoles = Callable[[str], Counter[str]]
 _KEEP = 'data-premailer="ignore"'
 _COMMENT_OR_STYLE_OR_HEAD = re.compile(r"<!--.*?-->|<style\b([^>]*)>|</head>", re.DOTALL)
 _MEDIA = re.compile(r"""\smedia\s*=\s*["']?([^"'>]*)""")
+#: The beginning of a comment where it is only written about. In an attribute libxml2 takes it for a server's directive,
+#: and writes what follows as it is up to `-->`, quotation marks too (xmlsave.c, xmlBufAttrSerializeTxtContent).
+_WRITTEN_COMMENT = "&lt;!--"
 #: Stands at the very end of the body while the inliner works: when it is gone, so is more.
 _LAST = "<!--the last of the mail-->"
 _END = re.compile(rf"{_LAST}(\s*</body>\s*</html>)\Z")
@@ -64,7 +67,9 @@ def inline_css(html: str, *, css: str, head_css: str, inliner: Inliner, holes: C
     check_style_attributes(html)
     framed = _with_last(_keep_styles(html, head_css))
     before = holes(framed)
-    inlined = inliner(framed, css).strip()
+    mark = _not_in(framed)
+    inlined = inliner(framed.replace(_WRITTEN_COMMENT, f"&lt;!{mark}--"), css).strip()
+    inlined = inlined.replace(f"<!{mark}", "&lt;!").replace(mark, "")
     if not inlined.startswith("<!DOCTYPE html>"):
         raise DamagedHtml("the inlined page does not begin with its doctype")
     if not inlined.endswith("</html>"):
@@ -75,6 +80,14 @@ def inline_css(html: str, *, css: str, head_css: str, inliner: Inliner, holes: C
     if before != after:
         raise DamagedHtml(f"inlining turned {before.total()} holes into {after.total()}")
     return _END.sub(r"\1", inlined) + "\n"
+
+
+def _not_in(html: str) -> str:
+    """Letters that do not occur in it."""
+    letters = "nocomment"
+    while letters in html:
+        letters += "t"
+    return letters
 
 
 def _keep_styles(html: str, head_css: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -106,6 +107,15 @@ def test_four_thousand_pieces_of_junk_arrive_as_they_were_written(plain: Rendere
     assert Read(done.html.template).words == words
     lines = [line for one in stories for line in (one.headline, *(paragraph.text for paragraph in one.paragraphs))]
     assert done.text.template.split() == "\n".join(lines).split()
+
+
+def test_a_comment_that_is_written_about_stays_in_its_attribute(plain: Renderer) -> None:
+    """libxml2 writes what stands in an attribute between `<!--` and `-->` without escaping it."""
+    hostile = '<!--&nbsp;" onclick="x-->'
+    issue = dataclasses.replace(ISSUE, sections=(Section("", (story(hostile, "p", link="https://example.com"),)),))
+    html = plain.render(issue).html.template
+    assert ("title attribute", hostile) in Read(html).words
+    assert not re.search(r"<\w[^<>]* onclick=", re.sub(r'"[^"]*"', '""', html))
 
 
 def _in_threes(texts: list[str]) -> list[list[str]]:
