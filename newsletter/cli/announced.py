@@ -12,6 +12,26 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+#: Characters of a sentence that is still shown whole.
+_LONGEST = 1_000
+
+
+class Spoken(TyperGroup):
+    """A group whose help says what each command does in a whole sentence, on as many lines as that takes."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Writes the list of commands."""
+        there = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        shown = [(name, one.get_short_help_str(_LONGEST)) for name, one in there if one is not None and not one.hidden]
+        if shown:
+            with formatter.section("Commands"):
+                formatter.write_dl(shown)
+
+
+def group_of_commands(about: str) -> typer.Typer:
+    """An empty group, for commands of one kind."""
+    return typer.Typer(help=about, cls=Spoken, no_args_is_help=True, rich_markup_mode=None)
+
 
 class Announced(TyperCommand):
     """A command's name and the first paragraph of its help; `where` it is: `module:attribute`, in this package."""
@@ -30,7 +50,7 @@ class Announced(TyperCommand):
         return get_command(alone)
 
 
-class AnnouncedCommands(TyperGroup):
+class AnnouncedCommands(Spoken):
     """A group of them; what it runs is the command itself."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:

@@ -151,21 +151,26 @@ _GLOBAL |= {"-v": False, "--verbose": False, "-q": False, "--quiet": False, "-V"
 
 
 def globals_first(arguments: list[str]) -> list[str]:
-    """The same arguments with the global options in front, where Typer looks for them; after `--` nothing moves."""
+    """The same arguments with the global options in front, where Typer looks for them, and a `--json` before the
+    command behind it; after `--` nothing moves."""
     moved: list[str] = []
     rest: list[str] = []
+    behind: list[str] = []
     queue = iter(arguments)
     for argument in queue:
         name, equals, _ = argument.partition("=")
         if argument == "--":
-            rest += [argument, *queue]
+            rest += [*behind, argument, *queue]
+            behind = []
+        elif argument == "--json" and not rest:
+            behind = [argument]
         elif name in _GLOBAL and (bool(equals) <= _GLOBAL[name]):
             moved.append(argument)
             if _GLOBAL[name] and not equals:
                 moved += [value for value in [next(queue, None)] if value is not None]
         else:
             rest.append(argument)
-    return moved + rest
+    return moved + rest + behind
 
 
 def main(arguments: list[str] | None = None) -> None:

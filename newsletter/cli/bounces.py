@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from newsletter.cli.announced import group_of_commands
 from newsletter.cli.console import Console, count
 from newsletter.cli.context import globals_of
 from newsletter.cli.exit_codes import ExitCode
@@ -17,7 +18,7 @@ from newsletter.errors import NothingToDo
 if TYPE_CHECKING:
     from newsletter.pipeline.poll_bounces import Polled
 
-app = typer.Typer(help="Mail that comes back: bounces and complaints.", no_args_is_help=True, rich_markup_mode=None)
+app = group_of_commands("Mail that comes back: bounces and complaints.")
 
 
 @app.callback()

@@ -6,10 +6,11 @@ import os
 
 import typer
 
+from newsletter.cli.announced import group_of_commands
 from newsletter.cli.context import globals_of
 from newsletter.cli.options import JsonOption
 
-app = typer.Typer(help="The configuration.", no_args_is_help=True, rich_markup_mode=None)
+app = group_of_commands("The configuration.")
 
 
 @app.command()

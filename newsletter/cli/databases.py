@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
+from newsletter.cli.announced import group_of_commands
 from newsletter.cli.console import count
 from newsletter.cli.context import globals_of
 from newsletter.cli.options import JsonOption
 from newsletter.errors import shown
 
-app = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
+app = group_of_commands("The database.")
 
 
 @app.command()

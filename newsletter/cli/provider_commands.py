@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from newsletter.cli.announced import group_of_commands
 from newsletter.cli.context import globals_of
 from newsletter.cli.exit_codes import ExitCode
 from newsletter.cli.options import JsonOption
 
-app = typer.Typer(help="The services that take the mail.", no_args_is_help=True, rich_markup_mode=None)
+app = group_of_commands("The services that take the mail.")
 
 
 @app.command("list")

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from newsletter.cli.announced import group_of_commands
 from newsletter.cli.context import globals_of
 from newsletter.cli.options import JsonOption
 from newsletter.cli.spoken_options import in_words
 
-app = typer.Typer(help="When newsletters go out by themselves.", no_args_is_help=True, rich_markup_mode=None)
+app = group_of_commands("When newsletters go out by themselves.")
 
 SlotArgument = Annotated[
     str, typer.Argument(metavar="DATE", help="2026-01-07, today, tomorrow; or one edition alone: 2026-01-07.evening.")

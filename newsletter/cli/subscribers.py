@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from newsletter.cli import subscriber_files, subscriber_lists
+from newsletter.cli.announced import group_of_commands
 from newsletter.cli.console import Console, count
 from newsletter.cli.context import Globals, globals_of
 from newsletter.cli.options import JsonOption
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from newsletter.delivery.ledger import Delivery
     from newsletter.events.model import Event
 
-app = typer.Typer(help="The people who get the mail.", no_args_is_help=True, rich_markup_mode=None)
+app = group_of_commands("The people who get the mail.")
 app.command("import")(subscriber_files.import_)
 app.command("sync")(subscriber_files.sync)
 app.command("export")(subscriber_files.export)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from newsletter.cli.announced import group_of_commands
 from newsletter.cli.console import count
 from newsletter.cli.context import globals_of
 from newsletter.cli.options import JsonOption
@@ -18,7 +19,7 @@ from newsletter.cli.spoken_options import in_words
 from newsletter.cli.subscribers import EmailArgument, suppression_line
 from newsletter.errors import AudienceError, NothingToDo, Place, UsageError
 
-app = typer.Typer(help="Addresses that must not be mailed.", no_args_is_help=True, rich_markup_mode=None)
+app = group_of_commands("Addresses that must not be mailed.")
 
 
 class Reason(StrEnum):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from newsletter.access.model import Scope, digest_of, new_token
+from newsletter.cli.announced import group_of_commands
 from newsletter.cli.console import count
 from newsletter.cli.context import Globals, globals_of
 from newsletter.cli.options import JsonOption
@@ -16,7 +17,7 @@ from newsletter.errors import NothingToDo, UsageError
 if TYPE_CHECKING:
     from newsletter.access.model import ApiToken, TokenStore
 
-app = typer.Typer(help="Tokens of the API.", no_args_is_help=True, rich_markup_mode=None)
+app = group_of_commands("Tokens of the API.")
 
 #: Characters of a token's name, which stands in records as their source.
 LONGEST_NAME = 60

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from newsletter.cli.announced import group_of_commands
 from newsletter.cli.console import count
 from newsletter.cli.context import globals_of
 from newsletter.cli.exit_codes import ExitCode
 from newsletter.cli.options import JsonOption
 
-app = typer.Typer(help="What providers post about mail that went out.", no_args_is_help=True, rich_markup_mode=None)
+app = group_of_commands("What providers post about mail that went out.")
 
 
 @app.callback()

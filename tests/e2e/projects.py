@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,14 +70,13 @@ class Project:
             mock.patch.dict(os.environ, {**_kept(), **environment}, clear=True),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
+            connections_closed(),
         ):
             code: object = 0
             try:
                 main(list(arguments))
             except SystemExit as ended:
                 code = ended.code
-            finally:
-                close_all()  # as the end of a process does
         assert isinstance(code, int)
         return Ended(code, _text(out), _text(err))
 
@@ -91,6 +92,17 @@ class Project:
             check=False,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@contextlib.contextmanager
+def connections_closed() -> Iterator[None]:
+    """Closes those to databases that were opened within, as the end of a process does."""
+    gc.disable()  # an engine that is collected before would leave its own open
+    try:
+        yield
+    finally:
+        close_all()
+        gc.enable()
 
 
 def _kept() -> dict[str, str]:

@@ -259,6 +259,15 @@ class TestGlobalOptions:
         assert project.run("check", SLOT, "-n", "evening").code == 2
         assert other.is_dir()
 
+    def test_json_may_stand_before_the_command(self, project: Project) -> None:
+        assert project.run("--json", "config", "schema").json == project.run("config", "schema", "--json").json
+
+    def test_the_help_says_what_each_command_does_in_a_whole_sentence(self, project: Project) -> None:
+        for group in ([], ["db"]):
+            about = project.run(*group, "--help").out.partition("Commands:\n")[2]
+            assert "..." not in about
+            assert about.count(".") >= 4
+
     def test_from_another_folder_paths_follow_the_configuration(self, project: Project) -> None:
         (project.folder / "below").mkdir()
         command = [sys.executable, "-m", "newsletter", "-c", "../config.toml", "send", SLOT, "--dry-run"]

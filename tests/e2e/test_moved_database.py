@@ -13,12 +13,11 @@ import httpx
 import pytest
 from fresh_databases import PostgresServer
 from live_projects import LiveProject, smtp_server
-from projects import Ended
+from projects import Ended, connections_closed
 from public_sites import link_to
 from servers.smtp_server import Moment, Reaction, Script, SmtpServer
 
 from newsletter.metrics import Metrics
-from newsletter.store.engine import close_all
 from newsletter.web.serving import web_server
 from newsletter.wiring import parts
 
@@ -30,10 +29,8 @@ class MovingProject(LiveProject):
     """A project whose connections to PostgreSQL are closed when a command is over, as a process's are."""
 
     def call(self, *arguments: str, said: str = "", **environment: str) -> Ended:
-        try:
+        with connections_closed():
             return super().call(*arguments, said=said, **environment)
-        finally:
-            close_all()
 
 
 class Losing(Script):
@@ -120,10 +117,9 @@ def test_everything_goes_on_where_it_was(
     leaver = server.taken[0].address
     path = link_to(mail, "/unsubscribe/").partition("/unsubscribe/")[2]
     loaded = parts.settings(project.config)
-    with web_server(loaded, Metrics(), host="127.0.0.1", port=0) as web:
+    with connections_closed(), web_server(loaded, Metrics(), host="127.0.0.1", port=0) as web:
         answer = httpx.post(f"{web.url}unsubscribe/{path}", data={"List-Unsubscribe": "One-Click"}, timeout=30)
         assert answer.status_code == 200
-    close_all()
     assert project.call("subscribers", "show", leaver, "--json").json["state"] == "unsubscribed"
     project.call("doctor")
 
