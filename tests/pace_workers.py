@@ -33,6 +33,9 @@ class WrongClock:
     def monotonic(self) -> float:
         return time.monotonic() + 1e6 + self._off
 
+    def processor_time(self) -> float:
+        return 0.0
+
     def wait(self, event: threading.Event, seconds: float | None = None) -> bool:
         return event.wait(seconds)
 

@@ -51,6 +51,9 @@ class SimulatedClock:
     def monotonic(self) -> float:
         return self.true.timestamp()
 
+    def processor_time(self) -> float:
+        return 0.0
+
     def wait(self, event: threading.Event, seconds: float | None = None) -> bool:
         return event.is_set()
 

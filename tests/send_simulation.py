@@ -54,6 +54,9 @@ class SimulatedClock:
             self._known.add(threading.current_thread())
             return self._seconds
 
+    def processor_time(self) -> float:
+        return 0.0
+
     def wait(self, event: threading.Event, seconds: float | None = None) -> bool:
         thread, began = threading.current_thread(), time.monotonic()
         with self._lock:

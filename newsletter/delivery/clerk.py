@@ -1,7 +1,7 @@
 """The one who talks to the ledger: gathers what all threads report and wish, and makes one exchange of it.
 
 A commit costs the same for one call and for fifty. Whoever comes while an exchange is made is in the next one: so the
-slower the database, the more there is in each. Where many threads are at work, the first waits a moment for company.
+slower the database, the more there is in each; and whoever comes first may wait a moment for `company`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from newsletter.delivery.clock import Clock
+from newsletter.delivery.company import Company
 from newsletter.delivery.ledger import Claim, Exchange, Halt, RunLedger, RunLost, RunRecord, Wish
 from newsletter.delivery.observing import EndedCall, Observer, Unobserved
 from newsletter.delivery.patience import PATIENCE, Patience
@@ -27,8 +28,6 @@ HEED_EVERY = 1.5
 ASK_EVERY = 5.0
 #: However near a due time is, a thread without work rests this long.
 SHORTEST_REST = 0.02
-#: One thread in so many is company enough, and for no longer than this do those who came wait for it.
-COMPANY_OF, COMPANY_WAIT = 4, 0.01
 #: How soon somebody's wish to stop is noticed.
 LOOK_EVERY = 0.1
 
@@ -89,6 +88,7 @@ class Clerk:
         self._lock = threading.Lock()
         self._arrived = threading.Event()
         self._resting = Resting(clock)
+        self._company = Company(clock)
         # brought by the threads, under the lock
         self._inbox: list[tuple[_Request, EndedCall | None]] = []
         self._at_work = 0
@@ -232,10 +232,9 @@ class Clerk:
                     self._pause = reason
 
     def _wait_for_company(self) -> None:
-        """An exchange costs a millisecond or two, whoever is in it: with many threads most of it is shared. With few,
-        nobody waits."""
-        until = self._clock.monotonic() + COMPANY_WAIT
-        while 0 < len(self._unanswered) < self._at_work // COMPANY_OF:
+        threads, seconds = self._company.awaited(self._at_work)
+        until = self._clock.monotonic() + seconds
+        while 0 < len(self._unanswered) < min(threads, self._at_work):
             left = until - self._clock.monotonic()
             if left <= 0 or self._stop.is_set() or not self._clock.wait(self._arrived, left):
                 return

@@ -24,6 +24,10 @@ class Clock(Protocol):
         """Seconds since some moment; never set back."""
         ...
 
+    def processor_time(self) -> float:
+        """Seconds of processors that this process has used."""
+        ...
+
     def wait(self, event: threading.Event, seconds: float | None = None) -> bool:
         """Waits until `event` is set, at most so long. Whether it is set."""
         ...
@@ -39,6 +43,10 @@ class SystemClock:
     def monotonic(self) -> float:
         """See `Clock`."""
         return time.monotonic()
+
+    def processor_time(self) -> float:
+        """See `Clock`."""
+        return time.process_time()
 
     def wait(self, event: threading.Event, seconds: float | None = None) -> bool:
         """See `Clock`."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 from send_simulation import START, TERMS, ScriptedProvider, Simulation, accept
 
-from newsletter.delivery import clerk
+from newsletter.delivery import clerk, company
 from newsletter.delivery.clock import SystemClock
 from newsletter.delivery.ledger import RunLost, Wish
 from newsletter.delivery.model import Batch, Receipt
@@ -68,7 +68,7 @@ class TestGroupCommit:
         self, monkeypatch: pytest.MonkeyPatch, threads: int, exchanges: list[int]
     ) -> None:
         """`threads` are at work; four of them ask one after the other, the next when the one before was heard."""
-        monkeypatch.setattr(clerk, "COMPANY_WAIT", 30.0)
+        monkeypatch.setattr(company, "SHORTLY", 30.0)
         run = simulation(threads, 400)
         made = clerk.Clerk(
             run.ledger,

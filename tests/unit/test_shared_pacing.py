@@ -35,6 +35,9 @@ class Steps:
     def monotonic(self) -> float:
         return self.seconds
 
+    def processor_time(self) -> float:
+        return 0.0
+
     def wait(self, event: threading.Event, seconds: float | None = None) -> bool:
         assert seconds is not None
         self.seconds += seconds

@@ -1,0 +1,38 @@
+"""How long an exchange with the ledger waits for more of the threads that send.
+
+An exchange costs a millisecond, however few are in it, and the threads take the interpreter from each other while it is
+made. Where a processor is the limit, to wait until all have come costs nothing: whoever waits leaves it to the others,
+and a message then takes a fifth less of it, a small window half. Where the server is the limit, time is what counts.
+"""
+
+from __future__ import annotations
+
+from newsletter.delivery.clock import Clock
+
+#: One thread in so many is company enough, and for no longer than this do those who came wait for it. Seconds.
+FEW, SHORTLY = 4, 0.01
+#: For no longer do they wait for everybody. Seconds.
+LONGEST = 0.06
+#: Of one processor; what Python can use at a time is hardly more.
+_BUSY = 0.7
+#: Seconds over which the use of the processor is looked at.
+_OVER = 0.25
+
+
+class Company:
+    """Looks at how busy this process is. Used by one thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since, self._used = clock.monotonic(), clock.processor_time()
+        self._busy = False
+
+    def awaited(self, at_work: int) -> tuple[int, float]:
+        """How many of the threads at work an exchange waits for, and for how many seconds at most; with few threads
+        and nothing to compute, for nobody."""
+        now = self._clock.monotonic()
+        if now - self._since >= _OVER:
+            used = self._clock.processor_time()
+            self._busy = used - self._used >= _BUSY * (now - self._since)
+            self._since, self._used = now, used
+        return (at_work, LONGEST) if self._busy else (at_work // FEW, SHORTLY)

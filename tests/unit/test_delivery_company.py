@@ -1,0 +1,51 @@
+"""How long an exchange waits for more of the threads that send."""
+
+from __future__ import annotations
+
+import pytest
+
+from newsletter.delivery.clock import SystemClock
+from newsletter.delivery.company import FEW, LONGEST, SHORTLY, Company
+
+
+class Used(SystemClock):
+    """What it says is set."""
+
+    def __init__(self) -> None:
+        self.seconds = self.of_processors = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def processor_time(self) -> float:
+        return self.of_processors
+
+    def passes(self, seconds: float, share: float) -> None:
+        self.seconds += seconds
+        self.of_processors += seconds * share
+
+
+@pytest.mark.parametrize(
+    ("share", "awaited"), [(0.1, (16 // FEW, SHORTLY)), (0.9, (16, LONGEST)), (1.6, (16, LONGEST))]
+)
+def test_where_a_processor_is_the_limit_it_waits_for_everybody(share: float, awaited: tuple[int, float]) -> None:
+    clock = Used()
+    company = Company(clock)
+    assert company.awaited(16) == (16 // FEW, SHORTLY)
+    clock.passes(1.0, share)
+    assert company.awaited(16) == awaited
+
+
+def test_what_was_is_soon_over() -> None:
+    clock = Used()
+    company = Company(clock)
+    clock.passes(1.0, 1.0)
+    assert company.awaited(8) == (8, LONGEST)
+    clock.passes(0.1, 0.0)
+    assert company.awaited(8) == (8, LONGEST)
+    clock.passes(0.2, 0.0)
+    assert company.awaited(8) == (2, SHORTLY)
+
+
+def test_with_few_threads_nobody_waits_for_a_server() -> None:
+    assert Company(Used()).awaited(3)[0] == 0
