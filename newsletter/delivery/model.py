@@ -106,7 +106,17 @@ class Recipients(Sequence[Recipient]):
     def __getitem__(self, place: slice) -> Recipients: ...
     def __getitem__(self, place: int | slice) -> Recipient | Recipients:
         if isinstance(place, slice):
-            return self.at(range(len(self))[place])
+            return Recipients(
+                self.ids[place],
+                self.addresses[place],
+                self.names[place],
+                self.message_ids[place],
+                self.unsubscribe_urls[place],
+                {name: column[place] for name, column in self.values.items()},
+                self.variants[place],
+                self.return_tokens[place],
+                self.unsubscribe_mailtos[place],
+            )
         return next(iter(self.at([range(len(self))[place]])))
 
 

@@ -39,6 +39,7 @@ from newsletter.rendering.headers import (
 from newsletter.rendering.holes import missing_value
 from newsletter.rendering.letter import Letterhead
 from newsletter.rendering.model import Hole, Holed, RenderedIssue, Variant
+from newsletter.rendering.plain_columns import PlainColumn
 
 #: Personalizations, and recipients, of one request.
 MOST_RECIPIENTS = 1000
@@ -51,32 +52,14 @@ MOST_BYTES = 30_000_000
 _quoted = json.encoder.encode_basestring_ascii
 
 
-class _Plain:
-    """Texts of one line, of at most `most` characters, that are the same in JSON and in the place that `pattern` is
-    for. A pattern that never goes back (`++`) is several times as quick."""
-
-    def __init__(self, pattern: str, most: int) -> None:
-        self._most = most
-        self._one = re.compile(pattern)
-        self._lines = re.compile(f"(?>(?:{pattern})\\n)*+")
-
-    def all(self, texts: Sequence[str]) -> bool:
-        """Whether all of them are such. Looked at together: most are."""
-        if max(map(len, texts), default=0) > self._most:
-            return False
-        if len(texts) > 1 and texts.count(texts[0]) == len(texts):
-            texts = texts[:1]
-        lines = "\n".join(texts) + "\n"
-        return lines.count("\n") == len(texts) and self._lines.fullmatch(lines) is not None
+class _Plain(PlainColumn):
+    """Texts that are the same in JSON and in the place that the pattern is for."""
 
     def column(self, texts: Sequence[str], odd: Callable[[str], str]) -> Sequence[str]:
         """The texts as they stand in JSON, between the quotes; what is not plain is written by `odd` before."""
         if self.all(texts):
             return texts
-        return [text if self._plain(text) else _quoted(odd(text))[1:-1] for text in texts]
-
-    def _plain(self, text: str) -> bool:
-        return len(text) <= self._most and self._one.fullmatch(text) is not None
+        return [text if self.plain(text) else _quoted(odd(text))[1:-1] for text in texts]
 
 
 #: The vendor refuses names that hold these; `=?` begins an encoded-word, which readers decode wherever it stands.

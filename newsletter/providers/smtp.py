@@ -6,10 +6,10 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from newsletter.delivery.model import Batch, Busy, Limits, Receipt, Recipient
+from newsletter.delivery.model import Batch, Busy, Limits, Receipt, Recipient, Recipients
 from newsletter.delivery.provider import Blame, CallRefused
 from newsletter.errors import NewsletterError, TemplateError
 from newsletter.providers.dkim import DkimSigner
@@ -88,8 +88,13 @@ class SmtpProvider:
         in a row end before anything was decided, where the answer to a message does not come in time or two answers
         running are lost, and where the call has taken as long as the answer to one message may.
         """
-        make = partial(self._mail, self._sender(batch.letterhead), batch.letterhead, rendered)
-        outbox = Outbox(batch, make, seconds=max(self._server.timeout, self._server.final_timeout))
+        how = (self._sender(batch.letterhead), batch.letterhead, rendered)
+        outbox = Outbox(
+            batch,
+            partial(self._mail, *how),
+            make_all=partial(self._mails, *how),
+            seconds=max(self._server.timeout, self._server.final_timeout),
+        )
         fruitless = 0
         while outbox.first() is not None:
             before = outbox.decided
@@ -160,17 +165,53 @@ class SmtpProvider:
             values=recipient.values,
             unsubscribe_mailto=recipient.unsubscribe_mailto,
         )
+        envelope_from = _envelope_from(sender, recipient.return_token, recipient.message_id)
+        return self._signed(recipient.id, envelope_from, address.encode("ascii"), pieces)
+
+    def _mails(
+        self, sender: str, letterhead: Letterhead, rendered: Mapping[Variant, RenderedIssue], some: Recipients
+    ) -> Sequence[Mail] | None:
+        """The same of several recipients at once; None where something of theirs is not as it is of nearly all."""
+        variant = some.variants[0]
+        if some.variants.count(variant) < len(some):
+            return self._mails_of_variants(sender, letterhead, rendered, some)
+        try:
+            messages = self._encoders.encoder(letterhead, rendered[variant]).many(
+                to_addresses=some.addresses,
+                to_names=some.names,
+                message_ids=some.message_ids,
+                unsubscribe_urls=some.unsubscribe_urls,
+                values=some.values,
+                unsubscribe_mailtos=some.unsubscribe_mailtos,
+            )
+        except (NewsletterError, ValueError, KeyError):
+            return None  # made one by one, it is known whose
+        if messages is None:
+            return None
+        if _TOKEN in sender:
+            senders = list(map(partial(_envelope_from, sender), some.return_tokens, some.message_ids))
+        else:
+            senders = [sender.encode("ascii")] * len(some)
+        addresses = [address.encode("ascii") for address in some.addresses]
+        return list(map(self._signed, some.ids, senders, addresses, messages))
+
+    def _mails_of_variants(
+        self, sender: str, letterhead: Letterhead, rendered: Mapping[Variant, RenderedIssue], some: Recipients
+    ) -> Sequence[Mail] | None:
+        made: dict[int, Mail] = {}
+        for variant in dict.fromkeys(some.variants):
+            places = [place for place, one in enumerate(some.variants) if one == variant]
+            mails = self._mails(sender, letterhead, rendered, some.at(places))
+            if mails is None:
+                return None
+            made.update(zip(places, mails, strict=True))
+        return [made[place] for place in range(len(some))]
+
+    def _signed(self, recipient_id: str, sender: bytes, address: bytes, pieces: Sequence[bytes]) -> Mail:
         if self._signer is not None:
             header = b"".join(pieces[:HEADER_PIECES])
-            pieces.insert(0, self._signer.sign(header, pieces[HEADER_PIECES:]))
-        token = recipient.return_token or recipient.message_id[1:].partition("@")[0]
-        return Mail(
-            recipient.id,
-            sender.replace(_TOKEN, token).encode("ascii"),
-            address.encode("ascii"),
-            pieces,
-            sum(map(len, pieces)),
-        )
+            pieces = [self._signer.sign(header, pieces[HEADER_PIECES:]), *pieces]
+        return Mail(recipient_id, sender, address, pieces, sum(map(len, pieces)))
 
 
 class _Encoders:
@@ -217,6 +258,10 @@ def _envelope_address(address: str) -> str:
     if not _ENVELOPE_ADDRESS.fullmatch(spec):
         raise AddressError(f"{address!r} cannot stand in an SMTP envelope", hint="correct or remove it")
     return spec
+
+
+def _envelope_from(pattern: str, return_token: str, message_id: str) -> bytes:
+    return pattern.replace(_TOKEN, return_token or message_id[1:].partition("@")[0]).encode("ascii")
 
 
 def _checked_pattern(pattern: str) -> str:

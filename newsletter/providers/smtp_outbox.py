@@ -1,4 +1,4 @@
-"""The messages of one call: made one ahead of the one being sent, and decided in their order."""
+"""The messages of one call: made some ahead of the one being sent, and decided in their order."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import NamedTuple
 
-from newsletter.delivery.model import Batch, Busy, Outcome, Receipt, Recipient, Refused, Unknown
+from newsletter.delivery.model import Batch, Busy, Outcome, Receipt, Recipient, Recipients, Refused, Unknown
 from newsletter.delivery.provider import Blame, CallRefused
 from newsletter.errors import AudienceError, NewsletterError
 
+#: Messages that are made together.
+_AT_ONCE = 50
 #: So many answers lost one after the other: the next would be too.
 _LOST_IN_A_ROW = 2
 
@@ -34,14 +36,24 @@ class Mail(NamedTuple):
 class Outbox:
     """Gives out the mail of one batch and collects the outcomes. Used by one thread.
 
-    `seconds`: no message is begun later than that.
+    `make_all` makes the mail of several recipients together, or says by None that it cannot; then `make` does it, one
+    by one, and its errors say for whom. `seconds`: no message is begun later than that.
     """
 
-    def __init__(self, batch: Batch, make: Callable[[Recipient], Mail], *, seconds: float = float("inf")) -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        make: Callable[[Recipient], Mail],
+        *,
+        make_all: Callable[[Recipients], Sequence[Mail] | None] = lambda _: None,
+        seconds: float = float("inf"),
+    ) -> None:
         self._ends_at = monotonic() + seconds
         self._batch = batch
         self._make = make
-        self._left = iter(batch.recipients)
+        self._make_all = make_all
+        self._columns = Recipients.of(batch.recipients)
+        self._begun = 0
         self._made: deque[Mail] = deque()
         self._outcomes: dict[str, Outcome] = {}
         self._stopped: CallRefused | Busy | None = None
@@ -91,9 +103,19 @@ class Outbox:
 
     def _at(self, place: int) -> Mail | None:
         while len(self._made) <= place:
-            recipient = next(self._left, None)
-            if recipient is None:
+            some = slice(self._begun, self._begun + _AT_ONCE)
+            if self._begun >= len(self._columns) or self._cannot_make is not None:
                 return None
+            self._begun += _AT_ONCE
+            mails = self._make_all(self._columns[some])
+            if mails is not None:
+                self._made += mails
+            else:
+                self._make_each(self._batch.recipients[some])
+        return self._made[place]
+
+    def _make_each(self, recipients: Sequence[Recipient]) -> None:
+        for recipient in recipients:
             try:
                 self._made.append(self._make(recipient))
             except AudienceError as error:
@@ -102,5 +124,4 @@ class Outbox:
                 # It is nobody's fault but the issue's: the others would not fare better.
                 reason = str(error) if isinstance(error, NewsletterError) else f"no message can be made: {error!r}"
                 self._cannot_make = CallRefused(Blame.CONTENT, reason)
-                self._left = iter(())
-        return self._made[place]
+                return

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 from newsletter.errors import AudienceError, TemplateError
 from newsletter.rendering.escaping import ascii_domain, clean_text, clean_url
 from newsletter.rendering.letter import message_id as message_id  # noqa: PLC0414 - exported again, beside its field
+from newsletter.rendering.plain_columns import PlainColumn
 
 _LINE = 76
 _HARD_LINE = 998  # RFC 5322, section 2.1.1
@@ -33,16 +34,16 @@ _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+
 #: no part of one is too long. Most are such.
 PLAIN_ADDRESS = r"[A-Za-z0-9_+-]++(?:\.[A-Za-z0-9_+-]++)*+@(?:[A-Za-z0-9]++(?:-++[A-Za-z0-9]++)*+\.)++[A-Za-z]{2,63}+"
 SHORT_ADDRESS = 64
-_PLAIN_ADDRESS = re.compile(PLAIN_ADDRESS)
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9'-]+(?: [A-Za-z0-9'-]+)*")
+_PLAIN_ADDRESSES = PlainColumn(PLAIN_ADDRESS, most=SHORT_ADDRESS)
+_PLAIN_NAMES = PlainColumn(r"[A-Za-z0-9'-]++(?: [A-Za-z0-9'-]++)*+", most=_LINE)
 _MAILBOX = re.compile(r"\s*(?:(?P<name>.*?)\s*<(?P<inner>[^<>]+)>|(?P<bare>[^<>\s]+))\s*", re.DOTALL)
 #: Links that a header carries as they are, where they have at most `LONGEST_LINK` characters; most are.
 PLAIN_LINK = r"https?://[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+(?::[0-9]{1,5}+)?+(?:/[A-Za-z0-9._~-]++)++"
-_PLAIN_LINK = re.compile(PLAIN_LINK)
 LONGEST_LINK = 900
+_PLAIN_LINKS = PlainColumn(PLAIN_LINK, most=LONGEST_LINK)
 #: What a mailto URI carries as it is (RFC 6068), and no more than anybody needs.
 _MAILTO_ADDRESS = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,253}")
-_MESSAGE_ID = re.compile(r"<[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]+@[A-Za-z0-9.-]+>")
+_MESSAGE_IDS = PlainColumn(r"<[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]++@[A-Za-z0-9.-]++>", most=_HARD_LINE - 12)
 _Q_SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 
 
@@ -57,7 +58,7 @@ def ascii_address(address: str) -> str:
     Raises AddressError for one that is no address, and for a local part that is not ASCII: that needs SMTPUTF8
     (RFC 6531), which is not offered.
     """
-    if len(address) <= SHORT_ADDRESS and _PLAIN_ADDRESS.fullmatch(address):
+    if _PLAIN_ADDRESSES.plain(address):
         return address
     local, at, domain = address.rpartition("@")
     if not local.isascii():
@@ -79,9 +80,22 @@ def ascii_address(address: str) -> str:
 def recipient_field(name: str, address: str) -> bytes:
     """`To: Name <address>`; AddressError as in `ascii_address`."""
     spec = ascii_address(address)
-    if len(name) + len(spec) < _LINE - 8 and _PLAIN_NAME.fullmatch(name):
+    if len(name) + len(spec) < _LINE - 8 and _PLAIN_NAMES.plain(name):
         return f"To: {name} <{spec}>\r\n".encode("ascii")
     return _mailbox_field("To", name, spec)
+
+
+def plain_addresses(addresses: Sequence[str]) -> bool:
+    """Whether each of them is one that `ascii_address` leaves as it is."""
+    return _PLAIN_ADDRESSES.all(addresses)
+
+
+def recipient_fields(names: Sequence[str], addresses: Sequence[str]) -> list[bytes]:
+    """`recipient_field` of each; of addresses that are plain."""
+    longest = max(map(len, names), default=0) + max(map(len, addresses), default=0)
+    if longest < _LINE - 8 and _PLAIN_NAMES.all(names):
+        return [f"To: {name} <{spec}>\r\n".encode("ascii") for name, spec in zip(names, addresses, strict=True)]
+    return list(map(recipient_field, names, addresses))
 
 
 def sender_field(field: str, mailbox: str) -> bytes:
@@ -124,9 +138,16 @@ def unsubscribe_field(url: str, mailto: str = "") -> bytes:
     return f"List-Unsubscribe: {unsubscribe_value(url, mailto)}\r\n".encode("ascii")
 
 
+def unsubscribe_fields(urls: Sequence[str], mailtos: Sequence[str]) -> list[bytes]:
+    """`unsubscribe_field` of each."""
+    if _PLAIN_LINKS.all(urls) and not any(mailtos):
+        return [f"List-Unsubscribe: <{url}>\r\n".encode("ascii") for url in urls]
+    return list(map(unsubscribe_field, urls, mailtos))
+
+
 def unsubscribe_value(url: str, mailto: str = "") -> str:
     """What stands in `unsubscribe_field`, on one line. Raises TemplateError as it does."""
-    if not mailto and len(url) <= LONGEST_LINK and _PLAIN_LINK.fullmatch(url):
+    if not mailto and _PLAIN_LINKS.plain(url):
         return f"<{url}>"
     clean = clean_url(url)
     # Readers decode encoded-words anywhere in a field, so the URL must not hold the start of one. `,` and `>` would end
@@ -150,9 +171,16 @@ def message_id_field(value: str) -> bytes:
     return f"Message-ID: {message_id_value(value)}\r\n".encode("ascii")
 
 
+def message_id_fields(values: Sequence[str]) -> list[bytes]:
+    """`message_id_field` of each."""
+    if _MESSAGE_IDS.all(values):
+        return [f"Message-ID: {value}\r\n".encode("ascii") for value in values]
+    return list(map(message_id_field, values))
+
+
 def message_id_value(value: str) -> str:
     """The value again; ValueError if it is not `<left@right>`."""
-    if not _MESSAGE_ID.fullmatch(value) or len(value) > _HARD_LINE - 12:
+    if not _MESSAGE_IDS.plain(value):
         raise ValueError(f"{value!r} is not a Message-ID")
     return value
 

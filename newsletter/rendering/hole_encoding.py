@@ -11,8 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from newsletter.rendering.escaping import clean_url, escape_value, plain_text
+from newsletter.rendering.escaping import clean_url, escape_value, plain_pattern, plain_text
 from newsletter.rendering.model import HoleContext
+from newsletter.rendering.plain_columns import PlainColumn
 from newsletter.rendering.quoted_printable import SOFT_BREAK, encode_value
 
 #: A plain text of this length stays on one line.
@@ -37,12 +38,14 @@ class ValueEncoder:
     """Encodes the values of one name for each of the contexts in which it stands. Remembers the last value: many are
     the same for all recipients. May be shared between threads."""
 
-    __slots__ = ("_contexts", "_last", "_link", "_links", "_texts")
+    __slots__ = ("_contexts", "_last", "_link", "_links", "_plain", "_texts")
 
     def __init__(self, contexts: Sequence[HoleContext]) -> None:
         self._contexts = contexts
         self._texts = _TEXTS.issuperset(contexts)
         self._links = _LINKS.issuperset(contexts)
+        plain = plain_pattern(contexts) if self._texts else None
+        self._plain = None if plain is None else PlainColumn(plain[0], _LONGEST_PLAIN)
         # each read and written as one tuple, so that threads never see parts of two
         self._last: tuple[str, Sequence[bytes]] = ("", [b""] * len(contexts))
         self._link = _Link("", -1, ())
@@ -60,6 +63,34 @@ class ValueEncoder:
             encoded = self._slowly(value)
         self._last = (value, encoded)
         return encoded
+
+    def encode_all(self, values: Sequence[str]) -> Sequence[Sequence[bytes]]:
+        """For each context the bytes of each value."""
+        if values.count(values[0]) == len(values):
+            return [[one] * len(values) for one in self.encode(values[0])]
+        if self._plain is not None and self._plain.all(values) and not any(one.startswith("From ") for one in values):
+            return [[one.encode("ascii") + _SOFT if one else b"" for one in values]] * len(self._contexts)
+        if self._links and (encoded := self._as_links(values)) is not None:
+            return encoded
+        return list(zip(*map(self.encode, values), strict=True))
+
+    def _as_links(self, values: Sequence[str]) -> Sequence[Sequence[bytes]] | None:
+        """Links that differ in their token only, all of one length; None where they are others."""
+        self.encode(values[0])  # of others it knows how they are cut
+        known = self._link
+        start, length = len(known.head) + 1, known.length
+        if length < 1 or {len(one) for one in values} != {start + length}:
+            return None
+        beginning = f"{known.head}/"
+        tokens = "".join([one[start:] for one in values if one.startswith(beginning)])
+        if len(tokens) != length * len(values) or not _TOKEN.fullmatch(tokens):
+            return None
+        ends = tokens.encode("ascii")
+        places = range(0, len(ends), length)
+        return [
+            [before + b"".join([ends[at + cut : at + stop] + _SOFT for cut, stop in cuts]) for at in places]
+            for before, cuts in known.contexts
+        ]
 
     def _slowly(self, value: str) -> list[bytes]:
         return [encode_value(escape_value(value, context)) for context in self._contexts]
