@@ -24,7 +24,7 @@ from newsletter.providers.smtp_dialogue import (
     read_content,
     read_envelope,
 )
-from newsletter.providers.smtp_flows import Flow, run_here
+from newsletter.providers.smtp_flows import READ, Flow, run_here
 from newsletter.providers.smtp_outbox import Mail, Outbox
 from newsletter.providers.smtp_wire import DOT, Lost, Silent, Wire
 
@@ -88,11 +88,15 @@ class SmtpConnection:
                 size = f"the message has {mail.size:,} bytes, and the server takes {self.offers.size:,} at most"
                 outbox.stop(CallRefused(Blame.CONTENT, size))
                 break
-            try:
-                verdict = yield from self._envelope(mail, ahead)
-            except Lost as lost:
-                self._end(str(lost))
-                break
+            if self._all_well:
+                self._all_well = False
+                verdict = ALL_WELL
+            else:
+                try:
+                    verdict = yield from self._envelope(mail, ahead)
+                except Lost as lost:
+                    self._end(str(lost))
+                    break
             if verdict.step is Step.CONTENT:
                 ahead = yield from self._content(mail, outbox)
             else:
@@ -148,9 +152,6 @@ class SmtpConnection:
 
     def _envelope(self, mail: Mail, ahead: bool) -> Flow[Verdict]:
         """Writes the envelope, unless it went `ahead`, and reads what the server has to say to it. Raises Lost."""
-        if self._all_well:
-            self._all_well = False
-            return ALL_WELL
         pipelining = self.offers.pipelining
         commands = self._commands(mail)
         replies: list[Reply] = []
@@ -218,9 +219,8 @@ class SmtpConnection:
         following = outbox.second() if self.offers.pipelining and self._left and not outbox.late else None
         if following is not None and self._too_big(following):
             following = None
-        tail = DOT if following is None else b"".join((DOT, *self._commands(following)))
         try:
-            trouble = self._wire.write_message(mail.content, tail)
+            trouble = self._wire.write_message(mail.content, DOT if following is None else self._after(following))
             if self._wire.owes:
                 trouble = yield from self._wire.message_flushed()
         except Lost as lost:
@@ -229,28 +229,37 @@ class SmtpConnection:
             return False
         if trouble:
             self._end(trouble)
-        outbox.decide((yield from self._after_dot(mail, outbox, ahead=following is not None)))
+        # Here and not in a flow of its own: each costs every message a microsecond.
+        since = time.monotonic()
+        try:
+            if following is not None and not trouble:
+                if self._wire.silent and not self._wire.waits_by_itself:
+                    yield READ, since + self._wire.longest_wait
+                self._all_well = self._wire.all_well()
+            outcome = TAKEN if self._all_well else (yield from self._after_dot(mail, since))
+        except (TimeoutError, Lost, Nonsense) as error:
+            outcome = self._unanswered(error, outbox)
+        outbox.decide(outcome)
         if not self._left:
             self.finished = True
             self.reason = self.reason or "it carried as many messages as one connection may"
         return following is not None
 
-    def _after_dot(self, mail: Mail, outbox: Outbox, *, ahead: bool) -> Flow[Outcome]:
-        since = time.monotonic()
-        try:
-            if ahead and not self.finished and (yield from self._wire.all_well()):
-                self._all_well = True
-                return TAKEN
-            reply = self._wire.said() or (yield from self._wire.reply(final=True, since=since))
-            if reply.code == _CLOSING:
-                self._end(str(reply))
-            return read_content(reply, mail.address)
-        except (Lost, Nonsense) as lost:
-            self._end(str(lost))
-            if isinstance(lost, Silent):
-                # each of the others would wait as long, ten minutes a message, and be unknown in the end
-                outbox.stop(Busy(f"not tried: to the message before there was {lost}"))
-            return Unknown(f"after the whole message was sent: {lost}")
+    def _after_dot(self, mail: Mail, since: float) -> Flow[Outcome]:
+        """What the server says to the final dot, by itself. Raises Lost or Nonsense."""
+        reply = self._wire.said() or (yield from self._wire.reply(final=True, since=since))
+        if reply.code == _CLOSING:
+            self._end(str(reply))
+        return read_content(reply, mail.address)
+
+    def _unanswered(self, error: TimeoutError | Lost | Nonsense, outbox: Outbox) -> Outcome:
+        """What became of a message that was sent whole, and not answered for."""
+        lost = self._wire.silence() if isinstance(error, TimeoutError) else error
+        self._end(str(lost))
+        if isinstance(lost, Silent):
+            # each of the others would wait as long, ten minutes a message, and be unknown in the end
+            outbox.stop(Busy(f"not tried: to the message before there was {lost}"))
+        return Unknown(f"after the whole message was sent: {lost}")
 
     def _unsent(self, mail: Mail, lost: Lost) -> Outcome:
         """What became of a message of which the final dot was not written. The server may have said why."""
@@ -264,6 +273,12 @@ class SmtpConnection:
     def _commands(self, mail: Mail) -> tuple[bytes, bytes, bytes]:
         size = b"" if self.offers.size is None else b" SIZE=%d" % mail.size
         return b"MAIL FROM:<%b>%b\r\n" % (mail.sender, size), b"RCPT TO:<%b>\r\n" % mail.recipient, b"DATA\r\n"
+
+    def _after(self, mail: Mail) -> bytes:
+        """The final dot of the message before, and the envelope of this one."""
+        if self.offers.size is None:
+            return b"".join((DOT, *self._commands(mail)))
+        return b".\r\nMAIL FROM:<%b> SIZE=%d\r\nRCPT TO:<%b>\r\nDATA\r\n" % (mail.sender, mail.size, mail.recipient)
 
     def _too_big(self, mail: Mail) -> bool:
         return bool(self.offers.size) and mail.size > (self.offers.size or 0)

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import os
 import select
-import selectors
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Result = TypeVar("Result")
 
-READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+READ, WRITE = select.POLLIN, select.POLLOUT
 #: READ or WRITE, and until when (monotonic seconds).
 Want = tuple[int, float]
 #: It gets a TimeoutError thrown in where what it wants does not come in time.
@@ -29,7 +28,6 @@ Flow = Generator[Want, None, Result]
 _LOOK_EVERY = 0.05
 #: Seconds; poll(2) takes no more than 24 days.
 _LONGEST_POLL = 86_400.0
-_POLL_FOR = {READ: select.POLLIN, WRITE: select.POLLOUT}
 
 
 def run_here(flow: Flow[Result], sock: socket.socket) -> Result:
@@ -38,7 +36,7 @@ def run_here(flow: Flow[Result], sock: socket.socket) -> Result:
         events, until = next(flow)
         while True:
             poll = select.poll()
-            poll.register(sock, _POLL_FOR[events])
+            poll.register(sock, events)
             left = until - time.monotonic()
             if poll.poll(min(max(0.0, left), _LONGEST_POLL) * 1_000):
                 events, until = next(flow)
@@ -52,16 +50,38 @@ def run_here(flow: Flow[Result], sock: socket.socket) -> Result:
 class _Task:
     """A flow under way."""
 
-    __slots__ = ("done", "error", "events", "flow", "result", "sock", "until")
+    __slots__ = ("done", "error", "events", "fd", "flow", "result", "until")
 
     def __init__(self, flow: Flow[Any], sock: socket.socket) -> None:
         self.flow = flow
-        self.sock = sock
+        self.fd = sock.fileno()
         self.events = 0
         self.until = 0.0
         self.result: Any = None
         self.error: BaseException | None = None
         self.done = threading.Event()
+
+
+class _Poll(Protocol):
+    """epoll(7), or poll(2)."""
+
+    def register(self, fd: int, eventmask: int, /) -> None: ...
+    def modify(self, fd: int, eventmask: int, /) -> None: ...
+    def unregister(self, fd: int, /) -> None: ...
+
+
+#: Waits so many seconds (None: for ever), and says for which files there is something.
+_Waiting = Callable[[float | None], list[tuple[int, int]]]
+
+
+def _opened_poll(opened: ExitStack) -> tuple[_Poll, _Waiting]:
+    """Not by `selectors`: what they do besides takes as long as to send a message."""
+    if hasattr(select, "epoll"):
+        epoll = select.epoll()
+        opened.callback(epoll.close)
+        return epoll, epoll.poll
+    poll = select.poll()
+    return poll, lambda seconds: poll.poll(None if seconds is None else seconds * 1_000)
 
 
 class FlowRunner:
@@ -110,12 +130,12 @@ class FlowRunner:
         """Begins the thread, with all that it needs."""
         opened = ExitStack()
         try:
-            selector = opened.enter_context(selectors.DefaultSelector())
+            poll, wait = _opened_poll(opened)
             wake, waker = os.pipe()
             opened.callback(os.close, wake)
             opened.callback(os.close, waker)
-            selector.register(wake, READ)
-            thread = threading.Thread(target=self._served, args=(selector, wake, opened), name="smtp", daemon=True)
+            poll.register(wake, READ)
+            thread = threading.Thread(target=self._served, args=(poll, wait, wake, opened), name="smtp", daemon=True)
             self._closing, self._waker = False, waker
             thread.start()
         except (OSError, RuntimeError):
@@ -124,54 +144,49 @@ class FlowRunner:
         self._thread = thread
         return True
 
-    def _served(self, selector: selectors.BaseSelector, wake: int, opened: ExitStack) -> None:
-        waiting: set[_Task] = set()
+    def _served(self, poll: _Poll, wait: _Waiting, wake: int, opened: ExitStack) -> None:
+        waiting: dict[int, _Task] = {}
         try:
-            self._serve(selector, wake, waiting)
+            self._serve(poll, wait, wake, waiting)
         except BaseException as error:  # noqa: BLE001 - nobody may wait for ever; the next flow begins another thread
             with self._lock:
                 self._thread = None
-                left, self._new = [*waiting, *self._new], []
+                left, self._new = [*waiting.values(), *self._new], []
             for task in left:
                 task.error = error
                 task.done.set()
         finally:
             opened.close()
 
-    def _serve(self, selector: selectors.BaseSelector, wake: int, waiting: set[_Task]) -> None:
+    def _serve(self, poll: _Poll, wait: _Waiting, wake: int, waiting: dict[int, _Task]) -> None:
         look_at = 0.0
         while not self._closing or waiting:
-            for key, _ in selector.select(_LOOK_EVERY if waiting else None):
-                if key.data is None:
+            for fd, _ in wait(_LOOK_EVERY if waiting else None):
+                if (task := waiting.get(fd)) is not None:
+                    self._go_on(poll, waiting, task)
+                elif fd == wake:
                     os.read(wake, 4096)
                     with self._lock:
                         begun, self._new = self._new, []
                     for task in begun:
-                        waiting.add(task)
-                        self._go_on(selector, waiting, task)
-                else:
-                    self._go_on(selector, waiting, key.data)
+                        waiting[task.fd] = task
+                        self._go_on(poll, waiting, task)
             now = time.monotonic()
             if now >= look_at:
                 look_at = now + _LOOK_EVERY
-                for task in [one for one in waiting if one.until <= now]:
-                    self._go_on(selector, waiting, task, TimeoutError())
+                for task in [one for one in waiting.values() if one.until <= now]:
+                    self._go_on(poll, waiting, task, TimeoutError())
 
-    def _go_on(
-        self,
-        selector: selectors.BaseSelector,
-        waiting: set[_Task],
-        task: _Task,
-        error: BaseException | None = None,
-    ) -> None:
+    def _go_on(self, poll: _Poll, waiting: dict[int, _Task], task: _Task, error: BaseException | None = None) -> None:
         """One step of a task: to its next wait, or to its end."""
         try:
             events, task.until = next(task.flow) if error is None else task.flow.throw(error)
-            if task.events and events != task.events:
-                selector.modify(task.sock, events, task)
-            elif not task.events:
-                selector.register(task.sock, events, task)
-            task.events = events
+            if events != task.events:
+                if task.events:
+                    poll.modify(task.fd, events)
+                else:
+                    poll.register(task.fd, events)
+                task.events = events
         except StopIteration as end:
             task.result = end.value
         except BaseException as failure:  # noqa: BLE001 - it is raised by the thread that waits for it
@@ -180,6 +195,6 @@ class FlowRunner:
             return
         if task.events:
             with suppress(KeyError, ValueError, OSError):  # what failed may have taken it out already
-                selector.unregister(task.sock)
-        waiting.discard(task)
+                poll.unregister(task.fd)
+        del waiting[task.fd]
         task.done.set()

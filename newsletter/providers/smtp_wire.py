@@ -16,7 +16,7 @@ from newsletter.providers.smtp_flows import READ, WRITE, Flow
 #: Ends a message whose last line has its CRLF (RFC 5321, section 4.1.1.4).
 DOT = b".\r\n"
 
-_RECEIVE = 65_536
+_RECEIVE = 8_192
 #: What a socket that waits by default is told. Python's own way not to wait is a call to the system before each.
 _AT_ONCE = socket.MSG_DONTWAIT
 #: Seconds that the answer to QUIT is worth.
@@ -83,6 +83,9 @@ class Wire:
     was written has not gone out; then `flushed` or `message_flushed` is to be run before anything else.
     """
 
+    #: Whether what reads waits for something to read; then nobody else need.
+    waits_by_itself = False
+
     def __init__(self, sock: socket.socket, reader: ReplyReader, waits: Waits) -> None:
         self.lost = False
         self.owes = False
@@ -130,16 +133,24 @@ class Wire:
             raise _lost(error, seconds) from error
         return reply
 
-    def all_well(self) -> Flow[bool]:
-        """After a final dot with the next envelope behind it: waits for the first octets, and says whether they are all
-        four replies, and all as they should be. Then they are read; else `reply` has them. Raises Lost."""
+    def all_well(self) -> bool:
+        """After a final dot with the next envelope behind it: whether what is here is all four replies, and all as they
+        should be. Then they are read; else `reply` has them. Raises Lost."""
         try:
             if self._reader.empty:
-                yield READ, time.monotonic() + self._waits.final
                 self._read()
         except OSError as error:
             raise _lost(error, self._waits.final) from error
         return self._reader.all_well()
+
+    def silence(self) -> Silent:
+        """That no answer to a final dot came in time."""
+        return Silent(f"no answer within {self._waits.final:g} s")
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that an answer to a final dot may take."""
+        return self._waits.final
 
     def write(self, octets: bytes) -> None:
         """Writes as much of it as goes at once. Raises Lost, with the server's own words where it left some."""
@@ -252,15 +263,16 @@ class TlsWire(Wire):
     """The same under TLS. It waits for itself, in the thread that runs the flow: so encryption, which lets go of the
     interpreter, is done for as many messages at a time as there are threads."""
 
+    waits_by_itself = True
+
     def reply(self, *, final: bool = False, since: float | None = None) -> Flow[Reply]:
         """See `Wire`."""
         yield from ()  # a flow that never waits
         seconds = self._waits.final if final else self._waits.answer
         return receive(self._sock, self._reader, seconds, since=since)
 
-    def all_well(self) -> Flow[bool]:
+    def all_well(self) -> bool:
         """See `Wire`."""
-        yield from ()
         if self._reader.empty:
             self._sock.settimeout(self._waits.final)
             try:
