@@ -53,8 +53,8 @@ class BatchRow:
 
     def all_in(self, places: Sequence[int], state: DeliveryState) -> bool:
         """Whether each of these members is in `state`, and nothing was reported of them."""
-        states = self.states
-        return {states[place] for place in places} == {state}
+        states, whole = self.states, _run(places)
+        return set(states[whole] if whole else [states[place] for place in places]) == {state}
 
     def all_places(self, subscriber_ids: Sequence[int]) -> Sequence[int] | None:
         """The places of these members, in their order; None where somebody is none."""
@@ -83,10 +83,14 @@ class BatchRow:
     def change_all(self, places: Sequence[int], change: Change) -> None:
         """The same for each of these members. Raises ForbiddenChange, and changes nobody."""
         states = self.states
-        befores = Counter([states[place] for place in places])
+        whole = _run(places)
+        befores = Counter(states[whole] if whole else [states[place] for place in places])
         afters = {before: changed(before, change) for before in befores}
-        for place in places:
-            states[place] = afters[states[place]]
+        if whole and len(afters) == 1:
+            states[whole] = bytes(afters.values()) * len(places)
+        else:
+            for place in places:
+                states[place] = afters[states[place]]
         for before, number in befores.items():
             if afters[before] != before:
                 self.moves[before, afters[before]] += number
@@ -167,6 +171,15 @@ class BatchRow:
 
     def _others(self) -> tuple[int | None, ...]:
         return self.attempts, self.claims, self.first_at, self.call_size, self.due_at, self.sender_id
+
+
+def _run(places: Sequence[int]) -> slice | None:
+    """Those, where each is the one behind the one before: as nearly all claims are."""
+    if not places:
+        return None
+    one_after_the_other = range(places[0], places[0] + len(places))
+    same = places == one_after_the_other if isinstance(places, range) else places == list(one_after_the_other)
+    return slice(one_after_the_other.start, one_after_the_other.stop) if same else None
 
 
 def read_batch(connection: sa.Connection, run_id: int, number: int, *, hold: bool = False) -> BatchRow | None:

@@ -13,7 +13,7 @@ from newsletter.delivery.ledger import Claim, Wish
 from newsletter.delivery.states import Change
 from newsletter.store.in_hand import InHand
 from newsletter.store.journal import Claimed
-from newsletter.store.person_rows import member, moment, seconds
+from newsletter.store.person_rows import members, moment, seconds
 from newsletter.store.selecting import ELIGIBLE, read_standings
 from newsletter.store.turn import Turn
 
@@ -149,6 +149,8 @@ class Claiming:
         asked = [ids[place] for place in places]
         if not found.keys() >= set(asked):
             self._look_up([*asked, *(ids[place] for place in following)])
+        if None not in map(found.get, asked):  # as it is nearly always
+            return list(places)
         good = [place for place, number in zip(places, asked, strict=True) if found[number] is not None]
         if len(good) < len(places):
             one.row.change_all([place for place in places if found[ids[place]] is None], Change.SUPPRESS)
@@ -161,7 +163,7 @@ class Claiming:
         self._looked_up |= dict.fromkeys(wanted)
         found = read_standings(connection, self._standing, wanted, seconds(self._turn.now))
         # of the standings on several lists the best one counts
-        self._looked_up |= {row[0]: member(row) for row in found if row[-1] == ELIGIBLE}
+        self._looked_up |= {one.id: one for one in members([row for row in found if row[-1] == ELIGIBLE])}
 
     def _member(self, one: InHand, place: int) -> Member:
         member = self._looked_up[one.row.ids[place]]
@@ -170,17 +172,17 @@ class Claiming:
 
     def _handed(self, one: InHand, places: Sequence[int]) -> Claim:
         row = one.row
-        members = tuple([member for place in places if (member := self._looked_up[row.ids[place]]) is not None])
+        claimed = tuple(filter(None, map(self._looked_up.get, map(row.ids.__getitem__, places))))
         if self.allowance is not None:
-            self.allowance -= len(members)
+            self.allowance -= len(claimed)
         assert row.first_at is not None
         row.claims += 1
         self._turn.claimed.append(Claimed(row.number, row.attempts, row.claims, places))
         claim = Claim(
             batch=row.number,
             attempt=row.attempts,
-            members=members,
-            call_id=self._call_id(row.number, row.attempts, members[0].id),
+            members=claimed,
+            call_id=self._call_id(row.number, row.attempts, claimed[0].id),
             first_at=moment(row.first_at),
             deadline=one.window.deadline if one.window else None,
         )

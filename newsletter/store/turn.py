@@ -218,5 +218,5 @@ def handed_out(claims: Collection[Claim]) -> Mapping[tuple[int, int], set[int]]:
     """(batch, attempt) → the subscribers in these claims."""
     handed: dict[tuple[int, int], set[int]] = {}
     for claim in claims:
-        handed.setdefault((claim.batch, claim.attempt), set()).update(member.id for member in claim.members)
+        handed.setdefault((claim.batch, claim.attempt), set()).update([member.id for member in claim.members])
     return handed
