@@ -79,10 +79,7 @@ def ascii_address(address: str) -> str:
 
 def recipient_field(name: str, address: str) -> bytes:
     """`To: Name <address>`; AddressError as in `ascii_address`."""
-    spec = ascii_address(address)
-    if len(name) + len(spec) < _LINE - 8 and _PLAIN_NAMES.plain(name):
-        return f"To: {name} <{spec}>\r\n".encode("ascii")
-    return _mailbox_field("To", name, spec)
+    return _to(name, ascii_address(address))
 
 
 def plain_addresses(addresses: Sequence[str]) -> bool:
@@ -95,7 +92,13 @@ def recipient_fields(names: Sequence[str], addresses: Sequence[str]) -> list[byt
     longest = max(map(len, names), default=0) + max(map(len, addresses), default=0)
     if longest < _LINE - 8 and _PLAIN_NAMES.all(names):
         return [f"To: {name} <{spec}>\r\n".encode("ascii") for name, spec in zip(names, addresses, strict=True)]
-    return list(map(recipient_field, names, addresses))
+    return list(map(_to, names, addresses))
+
+
+def _to(name: str, spec: str) -> bytes:
+    if len(name) + len(spec) < _LINE - 8 and _PLAIN_NAMES.plain(name):
+        return f"To: {name} <{spec}>\r\n".encode("ascii")
+    return _mailbox_field("To", name, spec)
 
 
 def sender_field(field: str, mailbox: str) -> bytes:
@@ -257,6 +260,7 @@ def _chunks(text: str, size: Callable[[str], int], column: int, as_base64: bool)
     yield text[start:]
 
 
+@lru_cache(maxsize=1024)  # of all names together there are not many letters
 def _q(char: str) -> str:
     if char in _Q_SAFE:
         return char

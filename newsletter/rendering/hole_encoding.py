@@ -87,10 +87,12 @@ class ValueEncoder:
             return None
         ends = tokens.encode("ascii")
         places = range(0, len(ends), length)
-        return [
-            [before + b"".join([ends[at + cut : at + stop] + _SOFT for cut, stop in cuts]) for at in places]
-            for before, cuts in known.contexts
-        ]
+        encoded: list[Sequence[bytes]] = []
+        for before, cuts in known.contexts:
+            form = before.replace(b"%", b"%%") + len(cuts) * (b"%b" + _SOFT)
+            columns = [[ends[at + cut : at + stop] for at in places] for cut, stop in cuts]
+            encoded.append(list(map(form.__mod__, zip(*columns, strict=True))))
+        return encoded
 
     def _slowly(self, value: str) -> list[bytes]:
         return [encode_value(escape_value(value, context)) for context in self._contexts]

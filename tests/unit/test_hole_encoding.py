@@ -51,6 +51,25 @@ def test_links_that_differ_in_their_last_part(head: str, tokens: list[str], cont
         assert list(encoder.encode(value)) == slowly(value, contexts)
 
 
+@given(st.lists(ANY, min_size=1, max_size=6), st.sampled_from([TEXTS, TEXTS[1:], [*TEXTS, *LINKS], LINKS, OTHERS]))
+@example(["Ada", "From me", "Zoe"], TEXTS)
+@example(["Ada", "", "Zoe"], TEXTS)
+def test_columns_of_texts(values: list[str], contexts: list[HoleContext]) -> None:
+    whole = ValueEncoder(contexts).encode_all(values)
+    assert list(map(list, zip(*whole, strict=True))) == [slowly(value, contexts) for value in values]
+
+
+@given(HEADS, st.lists(TOKENS, min_size=1, max_size=6), st.booleans(), st.sampled_from([LINKS, LINKS[:1], LINKS[1:]]))
+@example("https://a.example/100%25/x", ["a", "b"], True, LINKS)
+@example("https://a.example/x", ["a", "b", "/"], True, LINKS)
+def test_columns_of_links(head: str, tokens: list[str], alike: bool, contexts: list[HoleContext]) -> None:
+    values = [f"{head}/{(token * 120)[: len(tokens[0])] if alike else token}" for token in tokens]
+    encoder = ValueEncoder(contexts)
+    for _ in range(2):
+        whole = encoder.encode_all(values)
+        assert list(map(list, zip(*whole, strict=True))) == [slowly(value, contexts) for value in values]
+
+
 @given(st.one_of(ANY, HEADS, HEADS.map(lambda head: f"{head}/token")))
 def test_what_is_plain_is_the_same_everywhere(value: str) -> None:
 

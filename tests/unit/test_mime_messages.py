@@ -133,6 +133,64 @@ def test_messages_differ_in_what_names_the_recipient_and_nowhere_else() -> None:
     assert make(name="Ada").replace(b"Ada", b"Eve") == make(name="Eve")
 
 
+NAMES = st.sampled_from(
+    ["Ada", "Ada Lovelace", "", "O'Reilly & Sons", "Zo\u00eb", "From me", ".dot", "=?utf-8?q?x?=", "n" * 90]
+)
+ADDRESSES = st.sampled_from(
+    ["ada@example.org", "a.b+c@news.example.com", "x" * 60 + "@example.org", "b@\u4f8b.example"]
+)
+LINKS = st.sampled_from(
+    [URL, "https://news.example.com/u/token", "https://news.example.com/u/other", "https://x.y/?a=b,c"]
+)
+
+
+@given(st.lists(st.tuples(NAMES, ADDRESSES, LINKS), min_size=1, max_size=6), st.sampled_from(["", "u+1@example.com"]))
+def test_messages_that_are_made_together_are_those_made_by_themselves(
+    readers: list[tuple[str, str, str]], mailto: str
+) -> None:
+    names, addresses, urls = (list(column) for column in zip(*readers, strict=True))
+    together = ENCODER.many(
+        to_addresses=addresses,
+        to_names=names,
+        message_ids=[ID] * len(readers),
+        unsubscribe_urls=urls,
+        values={"name": names, "unsubscribe_url": urls},
+        unsubscribe_mailtos=[mailto] * len(readers),
+    )
+    if together is None:
+        assert any(not one.isascii() or len(one) > 64 for one in addresses)
+        return
+    alone = [
+        ENCODER.pieces(
+            to_address=address,
+            to_name=name,
+            message_id=ID,
+            unsubscribe_url=url,
+            values={"name": name, "unsubscribe_url": url},
+            unsubscribe_mailto=mailto,
+        )
+        for name, address, url in readers
+    ]
+    assert list(map(list, together)) == alone
+
+
+def test_together_a_value_that_is_missing_or_no_link_to_leave_by_is_the_same_error() -> None:
+    def many(url: str, **values: list[str]) -> object:
+        return ENCODER.many(
+            to_addresses=["ada@example.org"],
+            to_names=["Ada"],
+            message_ids=[ID],
+            unsubscribe_urls=[url],
+            values=values,
+            unsubscribe_mailtos=[""],
+        )
+
+    with pytest.raises(TemplateError, match="name"):
+        many(URL, unsubscribe_url=[URL])
+    with pytest.raises(TemplateError, match="unsubscribe link"):
+        many("javascript:x", name=["Ada"], unsubscribe_url=[URL])
+
+
 def test_threads_may_share_an_encoder() -> None:
     names = [f"Name {number}" for number in range(400)]
     expected = [make(name=name) for name in names]
