@@ -57,9 +57,17 @@ class _Plain(PlainColumn):
 
     def column(self, texts: Sequence[str], odd: Callable[[str], str]) -> Sequence[str]:
         """The texts as they stand in JSON, between the quotes; what is not plain is written by `odd` before."""
-        if self.all(texts):
-            return texts
-        return [text if self.plain(text) else _quoted(odd(text))[1:-1] for text in texts]
+        return _written(texts, self.others(texts), odd)
+
+
+def _written(texts: Sequence[str], places: Sequence[int], write: Callable[[str], str]) -> Sequence[str]:
+    """The texts as they stand in JSON, between the quotes; those at these places are written before."""
+    if not places:
+        return texts
+    column = list(texts)
+    for place in places:
+        column[place] = _quoted(write(texts[place]))[1:-1]
+    return column
 
 
 #: The vendor refuses names that hold these; `=?` begins an encoded-word, which readers decode wherever it stands.
@@ -68,8 +76,6 @@ _PLAIN_NAMES = _Plain(r"(?:[A-Za-z0-9]++(?: [A-Za-z0-9]++)*+)?+", most=TEXT_LIMI
 _PLAIN_ADDRESSES = _Plain(PLAIN_ADDRESS, most=SHORT_ADDRESS)
 _PLAIN_LINKS = _Plain(PLAIN_LINK, most=LONGEST_LINK)
 _PLAIN_IDS = _Plain(r"<[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+>", most=300)
-#: Holds for no text.
-_NEVER_PLAIN = _Plain(r"(?!)", most=0)
 #: Stands where something of the recipient's goes; in JSON no text holds it.
 _PLACE = "\0"
 _TRACKING = {
@@ -237,11 +243,9 @@ def _hole_columns(rendered: RenderedIssue, some: Recipients) -> list[Sequence[st
         if name not in some.values:
             raise missing_value(name, some.values)
         values = some.values[name]
-        if plain is not None and plain.all(values):
-            columns += [values] * len(holes)
-            continue
+        odd = range(len(values)) if plain is None else plain.others(values)
         for hole in holes:
-            columns.append(_NEVER_PLAIN.column(values, partial(escape_value, context=hole.context)))
+            columns.append(_written(values, odd, partial(escape_value, context=hole.context)))
     return columns
 
 

@@ -24,6 +24,10 @@ class PlainColumn:
         lines = "\n".join(texts) + "\n"
         return lines.count("\n") == len(texts) and self._lines.fullmatch(lines) is not None
 
+    def others(self, texts: Sequence[str]) -> Sequence[int]:
+        """The places of those that are not."""
+        return () if self.all(texts) else [place for place, text in enumerate(texts) if not self.plain(text)]
+
     def plain(self, text: str) -> bool:
         """Whether this one is."""
         return len(text) <= self._most and self._one.fullmatch(text) is not None
