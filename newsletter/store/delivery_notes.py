@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from newsletter.store.person_rows import moment, seconds
 from newsletter.store.tables import delivery_note, subscriber
+from newsletter.store.upserting import insert_into
 
 #: The code of an operator's word, which stays when the delivery is accepted later.
 OPERATOR = "operator"
@@ -51,7 +51,7 @@ def keep_notes(connection: sa.Connection, run_id: int, notes: Mapping[int, tuple
         if one in known
     ]
     if rows:
-        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(delivery_note)
+        insert = insert_into(connection, delivery_note)
         new = {name: insert.excluded[name] for name in ("code", "reason", "at")}
         connection.execute(insert.on_conflict_do_update(index_elements=["run_id", "subscriber_id"], set_=new), rows)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from newsletter.store.tables import mailing_list
+from newsletter.store.upserting import insert_into
 
 if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
+    pass
 
 
 def find_list(connection: sa.Connection, name: str) -> int | None:
@@ -28,10 +28,6 @@ def ensure_list(connection: sa.Connection, name: str) -> int:
     return found
 
 
-def insert_new(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+def insert_new(connection: sa.Connection, table: sa.Table) -> sa.Insert:
     """An INSERT that leaves a row alone which is there already."""
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql  # takes long to load, and SQLite does without
-
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
+    return insert_into(connection, table).on_conflict_do_nothing()

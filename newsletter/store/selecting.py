@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -202,5 +201,5 @@ def read_standings(
 
 def _one_of(dialect: str, column: sa.Column[int]) -> sa.ColumnElement[bool]:
     if dialect == "postgresql":
-        return column == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.BigInteger)))
+        return column == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.BigInteger)))
     return column.in_(sa.select(sa.func.json_each(sa.bindparam("ids")).table_valued("value").c.value))

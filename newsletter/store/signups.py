@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from newsletter.audience.people import LiftedBy, SuppressionReason, may_lift
 from newsletter.audience.signups import Asked, Quota, SignUp, SignUpRequest, mailbox_of
@@ -25,6 +24,7 @@ from newsletter.store.mailing_lists import find_list
 from newsletter.store.person_rows import moment, seconds
 from newsletter.store.suppressions import erased_key, hold_address, standing_of
 from newsletter.store.tables import signup, signup_count
+from newsletter.store.upserting import insert_into
 
 _HOUR = 3600
 #: Of the keyed hash of a bucket: enough that no two fall together, and half the room.
@@ -132,7 +132,7 @@ class SqlSignUps:
 
     def _count(self, connection: sa.Connection, quotas: Sequence[Quota], now: dt.datetime) -> None:
         """One more in every bucket. Raises _OverQuota."""
-        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(signup_count)
+        insert = insert_into(connection, signup_count)
         buckets = {(one.scope, self._hashed(one)): one.per_hour for one in quotas}
         for (scope, bucket), most in sorted(buckets.items()):  # in one order, so that no two wait for each other
             new = insert.values(hour=_hour(now), scope=scope, bucket=bucket, count=1)

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from newsletter.delivery.names import RunName
 from newsletter.errors import GuardRefused
@@ -16,6 +15,7 @@ from newsletter.store.engine import reading, writing
 from newsletter.store.mailing_lists import insert_new
 from newsletter.store.person_rows import moment, seconds
 from newsletter.store.tables import hit, issue_link, personal_hit
+from newsletter.store.upserting import insert_into
 
 #: What a column of type INTEGER holds on PostgreSQL.
 _MOST_NUMBER = 2**31 - 1
@@ -153,10 +153,5 @@ def _order(run: RunName, kind: HitKind, number: int, verdict: Verdict) -> tuple[
 def _counting(connection: sa.Connection) -> sa.Insert:
     """Adds to a count, or begins one."""
     key = [column.name for column in hit.primary_key]
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql  # see mailing_lists.insert_new
-
-        new = postgresql.insert(hit)
-        return new.on_conflict_do_update(index_elements=key, set_={"count": hit.c.count + new.excluded["count"]})
-    one = sqlite.insert(hit)
-    return one.on_conflict_do_update(index_elements=key, set_={"count": hit.c.count + one.excluded["count"]})
+    new = insert_into(connection, hit)
+    return new.on_conflict_do_update(index_elements=key, set_={"count": hit.c.count + new.excluded["count"]})
