@@ -25,9 +25,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from newsletter.delivery.ledger import Halt, NotTaken, Report, RunPlan, Sharing, Wish
 from newsletter.delivery.model import Accepted
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Halt, NotTaken, Report, RunPlan, Sharing, Wish
 from newsletter.store.engine import open_engine
 from newsletter.store.ledger import SqlLedger
 

@@ -24,8 +24,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from newsletter.audience.people import Selection
-from newsletter.delivery.ledger import RunPlan, Window
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import RunPlan, Window
 from newsletter.store import freezing
 from newsletter.store.audience import SqlAudience
 from newsletter.store.engine import open_engine, writing

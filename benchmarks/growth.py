@@ -26,8 +26,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Report, Wish
 from newsletter.delivery.model import Accepted
+from newsletter.delivery.run_values import Report, Wish
 from newsletter.delivery.states import DeliveryState, Mark
 from newsletter.store.copying_rows import write_rows
 from newsletter.store.engine import reading, scrub, sqlite_path, writing

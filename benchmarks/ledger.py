@@ -21,8 +21,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Halt, Report, Wish
 from newsletter.delivery.model import Accepted
+from newsletter.delivery.run_values import Halt, Report, Wish
 from newsletter.store.engine import sqlite_path
 from newsletter.store.journal import Claimed, Entry, Event, Journal
 from newsletter.store.ledger import SqlLedger

@@ -12,9 +12,9 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any
 
-from newsletter.delivery.ledger import Balance, RunRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.observing import EndedCall, Unobserved
+from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.delivery.states import DeliveryState
 from newsletter.errors import NewsletterError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, write_to_textfile
 
-from newsletter.delivery.ledger import Balance, RunRecord
 from newsletter.delivery.observing import EndedCall, Unobserved
+from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import OutputError, Place
 

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from newsletter.audience.model import Subscriber
 from newsletter.audience.people import Consent, Person, Selection
 from newsletter.delivery.archive import PublishedIssue
-from newsletter.delivery.ledger import RunPlan
 from newsletter.delivery.links import LinkMaker, Purpose
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import RunPlan
 from newsletter.metrics import Metrics
 from newsletter.settings.load import load_settings
 from newsletter.store.archive import SqlArchive

@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 
 from newsletter.alerts.model import Alert, Beat, Occasion
 from newsletter.audience.people import Selection
-from newsletter.delivery.ledger import Balance, RunRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.delivery.states import OVER, DeliveryState, RunState
 from newsletter.errors import ChecksFailed, GuardRefused, IssueError, NothingToDo, Place, TemporaryError
 from newsletter.pipeline.run_report import RunReport

@@ -13,10 +13,11 @@ from random import Random
 
 from newsletter.audience.model import Member
 from newsletter.delivery.dry_ledger import DryLedger, dry_record
-from newsletter.delivery.ledger import Balance, Exchange, Report, RunLedger, RunRecord, Wish
+from newsletter.delivery.ledger import RunLedger
 from newsletter.delivery.model import Accepted, Batch, Limits, Outcome, Receipt, Recipient
 from newsletter.delivery.names import RunName
 from newsletter.delivery.provider import MailProvider
+from newsletter.delivery.run_values import Balance, Exchange, Report, RunRecord, Wish
 from newsletter.delivery.send import Clock, EndedCall, Limiter, Observer, SendResult, SendTerms, send_run
 from newsletter.delivery.states import Change, DeliveryState, RunState, state_of
 from newsletter.errors import NewsletterError

@@ -11,8 +11,8 @@ from newsletter.cli.exit_codes import ExitCode
 from newsletter.delivery.states import DeliveryState, RunState
 
 if TYPE_CHECKING:
-    from newsletter.delivery.ledger import Balance, RunRecord, WorkerRecord
     from newsletter.delivery.names import RunName
+    from newsletter.delivery.run_values import Balance, RunRecord, WorkerRecord
     from newsletter.pipeline.run_report import RunReport
     from newsletter.settings.loaded import Loaded
 

@@ -16,7 +16,7 @@ from newsletter.delivery.states import DeliveryState
 from newsletter.errors import NewsletterError
 
 if TYPE_CHECKING:
-    from newsletter.delivery.ledger import Balance
+    from newsletter.delivery.run_values import Balance
 
 #: Seconds between two JSON lines at least.
 _EVERY = 1.0

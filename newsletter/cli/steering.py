@@ -16,7 +16,8 @@ from newsletter.cli.sending import LimitOption, MetricsOption
 from newsletter.errors import GuardRefused, UsageError
 
 if TYPE_CHECKING:
-    from newsletter.delivery.ledger import Balance, Delivery, Ledger, RunRecord
+    from newsletter.delivery.ledger import Ledger
+    from newsletter.delivery.run_values import Balance, Delivery, RunRecord
 
 
 def pause(
@@ -110,7 +111,7 @@ def resolve(
     newsletter resolve daily-buzz/2026-01-07 --resend --only anna@example.com
     """
     options = globals_of(context, json=json)
-    from newsletter.delivery.ledger import Settlement
+    from newsletter.delivery.run_values import Settlement
     from newsletter.pipeline import steer_run  # not needed by --help
 
     asked = {Settlement.ACCEPTED: assume_accepted, Settlement.RESEND: resend, Settlement.ABANDON: abandon}

@@ -19,7 +19,7 @@ from newsletter.errors import UsageError, shown
 
 if TYPE_CHECKING:
     from newsletter.audience.people import Person, Suppression
-    from newsletter.delivery.ledger import Delivery
+    from newsletter.delivery.run_values import Delivery
     from newsletter.events.model import Event
 
 app = group_of_commands("The people who get the mail.")

@@ -15,7 +15,8 @@ from newsletter.cli.options import JsonOption
 from newsletter.delivery.states import DeliveryState, RunState
 
 if TYPE_CHECKING:
-    from newsletter.delivery.ledger import Ledger, RunRecord
+    from newsletter.delivery.ledger import Ledger
+    from newsletter.delivery.run_values import RunRecord
     from newsletter.pipeline.run_report import RunReport
 
 #: Seconds to wait for a sender of a run that is planned.

@@ -11,11 +11,11 @@ from random import Random
 from newsletter.audience.model import Member
 from newsletter.delivery import retrying
 from newsletter.delivery.clock import Clock
-from newsletter.delivery.ledger import Claim, Report
 from newsletter.delivery.model import Accepted, Batch, Outcome, Recipient, Recipients, Refused, Unknown
 from newsletter.delivery.observing import EndedCall, counted
 from newsletter.delivery.pacing import Pacing
 from newsletter.delivery.provider import CallRefused, MailProvider
+from newsletter.delivery.run_values import Claim, Report
 from newsletter.delivery.terms import SendTerms
 from newsletter.errors import NewsletterError
 from newsletter.rendering.letter import Letterhead

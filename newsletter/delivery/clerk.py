@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 from newsletter.delivery.clock import Clock
 from newsletter.delivery.company import Company
-from newsletter.delivery.ledger import Claim, Exchange, Halt, RunLedger, RunLost, RunRecord, Wish
+from newsletter.delivery.ledger import RunLedger, RunLost
 from newsletter.delivery.observing import EndedCall, Observer, Unobserved
 from newsletter.delivery.patience import PATIENCE, Patience
 from newsletter.delivery.resting import Resting
+from newsletter.delivery.run_values import Claim, Exchange, Halt, RunRecord, Wish
 from newsletter.errors import NewsletterError, OutputError, TemporaryError
 
 #: Seconds. The hold on the run is renewed this often, whatever else goes on.

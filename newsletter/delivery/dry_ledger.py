@@ -11,9 +11,9 @@ from itertools import count
 
 from newsletter.audience.model import Member
 from newsletter.audience.people import Selection
-from newsletter.delivery.ledger import Balance, Claim, Exchange, Halt, Report, RunRecord, Wish
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, Claim, Exchange, Halt, Report, RunRecord, Wish
 from newsletter.delivery.states import Change, DeliveryState, RunState, changed, settled_state, state_of
 
 #: How many people are read at a time: asking for each call's own costs a tenth of a dry run's time.

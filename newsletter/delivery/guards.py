@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from newsletter.delivery.ledger import Balance, RunRecord
+from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import ChecksFailed, GuardRefused
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
-from newsletter.delivery.ledger import Report
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
+from newsletter.delivery.run_values import Report
 from newsletter.delivery.states import DeliveryState
 from newsletter.errors import NewsletterError
 

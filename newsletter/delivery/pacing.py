@@ -9,7 +9,7 @@ from typing import Protocol
 
 from newsletter.audience.model import Member
 from newsletter.delivery.clock import Clock
-from newsletter.delivery.ledger import Admission
+from newsletter.delivery.run_values import Admission
 from newsletter.delivery.turns import Place, Turns, admission, by_domain
 
 _ROUNDING = 1e-9

@@ -6,10 +6,10 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from newsletter.delivery.ledger import Claim, Report
 from newsletter.delivery.model import Accepted, Busy, Outcome, Receipt, Recipient, Recipients, Refused, Unknown
 from newsletter.delivery.observing import STATES, provider_words
 from newsletter.delivery.provider import Blame, CallRefused
+from newsletter.delivery.run_values import Claim, Report
 from newsletter.delivery.terms import SendTerms
 
 #: Seconds. The first wait is drawn from up to BASE; each later one from up to twice the time since the first attempt,

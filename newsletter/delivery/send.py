@@ -13,13 +13,14 @@ from newsletter.delivery.breakers import Breakers
 from newsletter.delivery.calling import Caller
 from newsletter.delivery.clerk import Clerk
 from newsletter.delivery.clock import Clock, SystemClock
-from newsletter.delivery.ledger import Balance, Halt, RunLedger, RunRecord, Wish
+from newsletter.delivery.ledger import RunLedger
 from newsletter.delivery.model import Recipient
 from newsletter.delivery.observing import EndedCall, Observer, Unobserved
 from newsletter.delivery.pacing import Limiter, Pacing
 from newsletter.delivery.patience import PATIENCE
 from newsletter.delivery.provider import MailProvider
 from newsletter.delivery.retrying import UnbalancedReceipt
+from newsletter.delivery.run_values import Balance, Halt, RunRecord, Wish
 from newsletter.delivery.terms import SendTerms
 from newsletter.errors import NewsletterError
 from newsletter.rendering.letter import Letterhead

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 from newsletter.audience.model import Member
 from newsletter.delivery.clock import Clock
-from newsletter.delivery.ledger import Admission
 from newsletter.delivery.pace_records import Bucket, PaceRecords
+from newsletter.delivery.run_values import Admission
 from newsletter.delivery.turns import Place, Turns, admission, by_domain
 from newsletter.errors import TemporaryError
 

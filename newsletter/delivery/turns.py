@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from newsletter.audience.model import Member
 from newsletter.delivery.clock import Clock
-from newsletter.delivery.ledger import Admission
+from newsletter.delivery.run_values import Admission
 
 #: Seconds that somebody waits at least before looking again, lest rounding make a loop of it.
 _SHORTEST_WAIT = 0.001

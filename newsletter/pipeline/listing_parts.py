@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 from newsletter.audience.model import ConsentState
 from newsletter.audience.people import Person, Selection, Suppression
 from newsletter.audience.store import AudienceStore
-from newsletter.delivery.ledger import Balance, Delivery, Ledger, RunRecord
+from newsletter.delivery.ledger import Ledger
+from newsletter.delivery.run_values import Balance, Delivery, RunRecord
 from newsletter.delivery.states import DeliveryState
 from newsletter.pipeline.people import state_of
 

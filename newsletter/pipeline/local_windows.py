@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Collection
 from zoneinfo import ZoneInfo
 
-from newsletter.delivery.ledger import Window
+from newsletter.delivery.run_values import Window
 from newsletter.pipeline.slot_time import first_deadline, next_valid, time_of_day
 from newsletter.settings.model import Schedule
 

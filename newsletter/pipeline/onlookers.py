@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Sequence
 
-from newsletter.delivery.ledger import Balance
 from newsletter.delivery.observing import EndedCall, Observer, Unobserved
+from newsletter.delivery.run_values import Balance
 from newsletter.errors import NewsletterError
 
 #: Hears how a run stands.

@@ -13,7 +13,7 @@ from newsletter.audience.csv_file import clean_cell
 from newsletter.audience.model import ConsentState, Subscriber
 from newsletter.audience.people import Consent, Lift, Person, Suppression
 from newsletter.audience.store import AudienceStore
-from newsletter.delivery.ledger import Delivery
+from newsletter.delivery.run_values import Delivery
 from newsletter.errors import GuardRefused, NothingToDo, UsageError
 from newsletter.pipeline.run_report import delivery_document
 from newsletter.settings.loaded import Loaded

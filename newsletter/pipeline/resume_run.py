@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 
 from newsletter.delivery import guards
-from newsletter.delivery.ledger import Balance, Ledger, RunRecord
+from newsletter.delivery.ledger import Ledger
+from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.delivery.states import OVER, DeliveryState, RunState
 from newsletter.errors import GuardRefused, NothingToDo
 from newsletter.pipeline.prepare import Prepared

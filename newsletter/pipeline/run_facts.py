@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from newsletter import __version__
 from newsletter.delivery.clock import boot_time
-from newsletter.delivery.ledger import RunRecord
+from newsletter.delivery.run_values import RunRecord
 from newsletter.errors import GuardRefused
 from newsletter.pipeline.prepare import Prepared, letterhead_of
 from newsletter.settings.provider_model import SmtpProvider

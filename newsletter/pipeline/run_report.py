@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from newsletter.delivery.ledger import Balance, Delivery, Ledger, RunRecord, WorkerRecord
+from newsletter.delivery.ledger import Ledger
 from newsletter.delivery.names import RunName
 from newsletter.delivery.observing import provider_words
+from newsletter.delivery.run_values import Balance, Delivery, RunRecord, WorkerRecord
 from newsletter.delivery.states import DeliveryState, Mark, RunState
 from newsletter.errors import NothingToDo, UsageError
 from newsletter.issue.find import parse_ref

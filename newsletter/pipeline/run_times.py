@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from newsletter.delivery.ledger import Window
+from newsletter.delivery.run_values import Window
 from newsletter.pipeline.local_windows import window_over, windows_of, zone_called
 from newsletter.pipeline.slot_time import first_deadline
 from newsletter.settings.model import Schedule

@@ -12,10 +12,11 @@ from newsletter.audience.model import Exclusion
 from newsletter.audience.people import Frozen, Selection
 from newsletter.delivery import guards
 from newsletter.delivery.clock import Clock, SystemClock
-from newsletter.delivery.ledger import Ledger, RunLedger, RunLost, RunPlan, Sharing, Window
+from newsletter.delivery.ledger import Ledger, RunLedger, RunLost
 from newsletter.delivery.observing import EndedCall, Observer
 from newsletter.delivery.pacing import Pacing
 from newsletter.delivery.provider import MailProvider
+from newsletter.delivery.run_values import RunPlan, Sharing, Window
 from newsletter.delivery.send import SendResult, SendTerms, send_run
 from newsletter.errors import NewsletterError, TemporaryError
 from newsletter.events.tracking import TrackingStore

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 
 from newsletter import __version__
 from newsletter.delivery.clock import Clock
-from newsletter.delivery.ledger import LIMIT_REACHED, Ledger, RunRecord, Sharing
+from newsletter.delivery.ledger import Ledger
 from newsletter.delivery.names import RunName
 from newsletter.delivery.observing import Observer
 from newsletter.delivery.patience import PATIENCE, Patience
+from newsletter.delivery.run_values import LIMIT_REACHED, RunRecord, Sharing
 from newsletter.delivery.states import RunState
 from newsletter.errors import OutputError, TemporaryError
 from newsletter.pipeline.onlookers import OnBalance

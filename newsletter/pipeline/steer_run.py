@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from newsletter.audience.addresses import BadAddress, parse_address
 from newsletter.delivery.guards import refuse_count
-from newsletter.delivery.ledger import Balance, Delivery, Ledger, RunRecord, Settlement
+from newsletter.delivery.ledger import Ledger
+from newsletter.delivery.run_values import Balance, Delivery, RunRecord, Settlement
 from newsletter.delivery.states import OVER, DeliveryState, RunState
 from newsletter.errors import GuardRefused, NothingToDo, UsageError
 from newsletter.pipeline.send_issue import next_deadline

@@ -6,8 +6,8 @@ import datetime as dt
 import re
 
 from newsletter.alerts.model import Alert, Occasion
-from newsletter.delivery.ledger import RunRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import RunRecord
 from newsletter.delivery.states import DeliveryState
 from newsletter.pipeline.run_report import RunReport, counts_document
 from newsletter.schedule.model import Slot

@@ -11,7 +11,7 @@ import datetime as dt
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from newsletter.delivery.ledger import RunRecord
+from newsletter.delivery.run_values import RunRecord
 from newsletter.delivery.states import OVER, RunState
 from newsletter.schedule.model import CLOCKS_APART, Slot, SlotRecord, SlotState
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from newsletter.alerts.model import Beat
 from newsletter.delivery.clock import Clock
-from newsletter.delivery.ledger import RunRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import RunRecord
 from newsletter.delivery.states import OVER, DeliveryState, RunState
 from newsletter.errors import (
     ChecksFailed,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from newsletter.alerts.model import Teller
 from newsletter.delivery.clock import Clock
-from newsletter.delivery.ledger import RunRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import RunRecord
 from newsletter.delivery.states import RunState
 from newsletter.errors import ConfigError, NewsletterError, OutputError, TemporaryError
 from newsletter.schedule import announcing

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import LIMIT_REACHED, Exchange, Halt, Report, RunLost, RunRecord, Wish
+from newsletter.delivery.ledger import RunLost
+from newsletter.delivery.run_values import LIMIT_REACHED, Exchange, Halt, Report, RunRecord, Wish
 from newsletter.delivery.states import RunState
 from newsletter.store import jobs, shared_runs
 from newsletter.store.batch_rows import BatchRow, read_batch

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter.audience.model import Member
-from newsletter.delivery.ledger import Claim, Wish
+from newsletter.delivery.run_values import Claim, Wish
 from newsletter.delivery.states import Change
 from newsletter.store.in_hand import InHand
 from newsletter.store.journal import Claimed

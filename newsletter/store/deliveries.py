@@ -10,8 +10,8 @@ from operator import attrgetter
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Delivery
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Delivery
 from newsletter.delivery.states import STATE_BITS, DeliveryState, Mark
 from newsletter.store.attempts import attempts_over
 from newsletter.store.batch_rows import BatchRow, batch_of, walk_batches

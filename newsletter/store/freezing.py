@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from newsletter.audience.model import Exclusion, Member
 from newsletter.audience.people import Frozen, PlannedAudience, Selection
-from newsletter.delivery.ledger import RunPlan
+from newsletter.delivery.run_values import RunPlan
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import GuardRefused
 from newsletter.store.packing import pack

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from newsletter.delivery.ledger import Window
+from newsletter.delivery.run_values import Window
 from newsletter.delivery.states import CLAIMABLE, STATE_BITS, Change, DeliveryState
 from newsletter.store.attempts import NewAttempt
 from newsletter.store.batch_rows import BatchRow

@@ -10,8 +10,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from newsletter.audience.people import Frozen
-from newsletter.delivery.ledger import Balance, RunPlan, RunRecord, Settlement, Sharing
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, RunPlan, RunRecord, Settlement, Sharing
 from newsletter.delivery.states import OVER, DeliveryState, Mark, RunState
 from newsletter.errors import GuardRefused, Place, TemporaryError
 from newsletter.store import approving, freezing, recovery, run_sums, settling, shared_batches, shared_runs

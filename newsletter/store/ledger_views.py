@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Balance, Delivery, RunRecord, WorkerRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, Delivery, RunRecord, WorkerRecord
 from newsletter.delivery.states import OVER, DeliveryState
 from newsletter.store import approving, deliveries, jobs, shared_runs
 from newsletter.store.engine import reading

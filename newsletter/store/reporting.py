@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Report
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
+from newsletter.delivery.run_values import Report
 from newsletter.delivery.states import Change, DeliveryState
 from newsletter.store.attempts import claimed_since
 from newsletter.store.batch_rows import BatchRow

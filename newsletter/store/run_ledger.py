@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Balance, Claim, Exchange, Halt, Report, RunLost, RunRecord, Wish
+from newsletter.delivery.ledger import RunLost
 from newsletter.delivery.model import Accepted
+from newsletter.delivery.run_values import Balance, Claim, Exchange, Halt, Report, RunRecord, Wish
 from newsletter.delivery.states import RunState
 from newsletter.errors import TemporaryError
 from newsletter.store import shared_runs

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter.audience.people import Selection
-from newsletter.delivery.ledger import Balance, RunRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.delivery.states import CLAIMABLE, OVER, RunState, settled_state
 from newsletter.errors import UsageError
 from newsletter.store import run_sums

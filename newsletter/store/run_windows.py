@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Window
+from newsletter.delivery.run_values import Window
 from newsletter.store.person_rows import moment, seconds
 from newsletter.store.tables import batch, run_window
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Settlement
+from newsletter.delivery.run_values import Settlement
 from newsletter.delivery.states import CLAIMABLE, Change, DeliveryState, Mark, RunState, after
 from newsletter.store.attempts import Attempt, attempts_over
 from newsletter.store.batch_rows import BatchRow, batches_of, read_batch, walk_batches

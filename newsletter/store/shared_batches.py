@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import NotTaken, RunRecord
+from newsletter.delivery.run_values import NotTaken, RunRecord
 from newsletter.delivery.states import RunState
 from newsletter.errors import GuardRefused, Place
 from newsletter.store import jobs, recovery, shared_runs

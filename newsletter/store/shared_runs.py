@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Sharing, WorkerRecord
+from newsletter.delivery.run_values import Sharing, WorkerRecord
 from newsletter.delivery.states import OVER, DeliveryState, RunState
 from newsletter.store import jobs, recovery
 from newsletter.store.batch_rows import read_batches

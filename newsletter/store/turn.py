@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from newsletter.delivery.ledger import Claim
+from newsletter.delivery.run_values import Claim
 from newsletter.delivery.states import Change, DeliveryState
 from newsletter.store.attempts import NewAttempt, begin_attempts, close_attempts
 from newsletter.store.batch_rows import BatchRow, due_batches, read_batch, read_batches

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from newsletter import wiring
-from newsletter.delivery.ledger import RunRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import RunRecord
 from newsletter.delivery.states import DeliveryState
 from newsletter.errors import NothingToDo, UsageError
 from newsletter.pipeline.listing_parts import some_deliveries, some_runs

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from newsletter import logs
 from newsletter.audience.store import AudienceStore
-from newsletter.delivery.ledger import Ledger, RunRecord
+from newsletter.delivery.ledger import Ledger
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import RunRecord
 from newsletter.errors import GuardRefused, NewsletterError, TemporaryError
 from newsletter.metrics import Metrics
 from newsletter.pipeline.request import IssueRequest

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 
 from newsletter.audience.people import Selection
 from newsletter.audience.store import AudienceStore
-from newsletter.delivery.ledger import Balance, Ledger, RunRecord
+from newsletter.delivery.ledger import Ledger
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.errors import (
     AudienceError,
     ChecksFailed,

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from newsletter.audience.store import AudienceStore
 from newsletter.delivery.clock import SystemClock
 from newsletter.delivery.guards import LastTest, refuse_count
-from newsletter.delivery.ledger import Ledger, RunRecord
+from newsletter.delivery.ledger import Ledger
 from newsletter.delivery.observing import Observer
 from newsletter.delivery.provider import MailProvider
+from newsletter.delivery.run_values import RunRecord
 from newsletter.logs import RunLog
 from newsletter.metrics import Metrics, RunMetrics
 from newsletter.pipeline.approve_issue import approve_issue

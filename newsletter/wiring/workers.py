@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from newsletter.audience.store import AudienceStore
-from newsletter.delivery.ledger import Ledger, RunRecord
+from newsletter.delivery.ledger import Ledger
 from newsletter.delivery.pace_records import TallyRecords
 from newsletter.delivery.provider import MailProvider
+from newsletter.delivery.run_values import RunRecord
 from newsletter.errors import ConfigError, GuardRefused, IssueError, Problem
 from newsletter.events.tracking import TrackingStore
 from newsletter.issue.find import IssueRef

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from newsletter import logs
-from newsletter.delivery.ledger import BatchLedger, NotTaken, RunLost, RunRecord
+from newsletter.delivery.ledger import BatchLedger, RunLost
+from newsletter.delivery.run_values import NotTaken, RunRecord
 from newsletter.delivery.states import RunState
 from newsletter.errors import GuardRefused, NewsletterError, OutputError, TemporaryError
 from newsletter.pipeline.run_facts import DatabaseClock, refuse_other_clock

@@ -6,8 +6,8 @@ import datetime as dt
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from newsletter.delivery.ledger import Claim, Report, Settlement, Window
 from newsletter.delivery.model import Accepted, Busy, Refused, Unknown
+from newsletter.delivery.run_values import Claim, Report, Settlement, Window
 from newsletter.delivery.states import DeliveryState as S
 from newsletter.delivery.states import Mark, RunState
 

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from newsletter.audience.model import Subscriber
 from newsletter.audience.people import Frozen, ImportTerms, Selection
-from newsletter.delivery.ledger import Claim, Exchange, Report, RunPlan, Window, Wish
 from newsletter.delivery.model import Accepted, Outcome
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Claim, Exchange, Report, RunPlan, Window, Wish
 from newsletter.delivery.states import DeliveryState
 from newsletter.store.audience import SqlAudience
 from newsletter.store.ledger import SqlLedger

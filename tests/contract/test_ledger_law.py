@@ -33,8 +33,9 @@ from ledger_runs import DAILY, NOW, S, die, in_zones, ledger_of, load, people, p
 
 from newsletter.audience.model import Member
 from newsletter.audience.people import SuppressionReason
-from newsletter.delivery.ledger import Admission, Claim, Halt, Report, RunLost, Settlement, Window, Wish
+from newsletter.delivery.ledger import RunLost
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
+from newsletter.delivery.run_values import Admission, Claim, Halt, Report, Settlement, Window, Wish
 from newsletter.delivery.states import Mark, RunState
 from newsletter.errors import GuardRefused, TemporaryError
 from newsletter.store.audience import SqlAudience

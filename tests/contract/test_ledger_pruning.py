@@ -27,9 +27,9 @@ from ledger_runs import (
     windows,
 )
 
-from newsletter.delivery.ledger import Balance, Report, Settlement, Wish
 from newsletter.delivery.model import Accepted, Outcome, Refused, Unknown
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, Report, Settlement, Wish
 from newsletter.delivery.states import Mark, RunState
 from newsletter.errors import GuardRefused
 from newsletter.store import pruning

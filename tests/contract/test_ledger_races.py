@@ -11,8 +11,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from ledger_runs import DAILY, NOW, S, ledger_of, planned, report, states
 
-from newsletter.delivery.ledger import Claim, Halt, Report, Wish
 from newsletter.delivery.model import Accepted, Busy
+from newsletter.delivery.run_values import Claim, Halt, Report, Wish
 from newsletter.delivery.states import Mark, RunState
 from newsletter.store.audience import SqlAudience
 from newsletter.store.run_ledger import SqlRunLedger

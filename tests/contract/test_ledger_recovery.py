@@ -23,8 +23,9 @@ from ledger_runs import (
 )
 
 from newsletter.audience.people import SuppressionReason
-from newsletter.delivery.ledger import Claim, Halt, Report, RunLost, Wish
+from newsletter.delivery.ledger import RunLost
 from newsletter.delivery.model import Accepted, Busy, Refused, Unknown
+from newsletter.delivery.run_values import Claim, Halt, Report, Wish
 from newsletter.delivery.states import Mark, RunState
 from newsletter.errors import GuardRefused, OutputError, TemporaryError
 from newsletter.store import tables

@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 from ledger_runs import NOW, S, claims, die, later, ledger_of, planned, report, states
 
-from newsletter.delivery.ledger import RunLost, Wish
+from newsletter.delivery.ledger import RunLost
+from newsletter.delivery.run_values import Wish
 from newsletter.errors import GuardRefused, OutputError, TemporaryError
 from newsletter.store import senders, tables
 from newsletter.store.audience import SqlAudience
@@ -34,7 +35,7 @@ import sys, time
 from pathlib import Path
 import sqlalchemy as sa
 from ledger_runs import NOW, ledger_of
-from newsletter.delivery.ledger import Wish
+from newsletter.delivery.run_values import Wish
 from newsletter.errors import GuardRefused
 from newsletter.store.engine import open_engine
 

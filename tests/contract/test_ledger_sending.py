@@ -28,8 +28,8 @@ from ledger_runs import (
 
 from newsletter.audience.model import Member
 from newsletter.audience.people import SuppressionReason
-from newsletter.delivery.ledger import Admission, Claim, Halt, Report, Wish
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
+from newsletter.delivery.run_values import Admission, Claim, Halt, Report, Wish
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import GuardRefused
 from newsletter.store import tables

@@ -28,9 +28,9 @@ from ledger_runs import (
     states,
 )
 
-from newsletter.delivery.ledger import Halt, Report, Settlement, Wish
 from newsletter.delivery.model import Accepted, Busy, Refused, Unknown
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Halt, Report, Settlement, Wish
 from newsletter.delivery.states import Mark, RunState
 from newsletter.errors import GuardRefused, UsageError
 from newsletter.store import tables

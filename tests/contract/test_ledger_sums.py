@@ -29,9 +29,9 @@ from ledger_runs import (
     states,
 )
 
-from newsletter.delivery.ledger import Balance, Claim, Report, Settlement, Sharing, Wish
 from newsletter.delivery.model import Accepted, Refused, Unknown
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, Claim, Report, Settlement, Sharing, Wish
 from newsletter.delivery.states import DeliveryState, Mark, RunState
 from newsletter.store import pruning
 from newsletter.store.audience import SqlAudience

@@ -45,8 +45,8 @@ from send_simulation import (
 )
 
 from newsletter.audience.model import Exclusion
-from newsletter.delivery.ledger import Halt, Report, Window, Wish
 from newsletter.delivery.model import Accepted, Batch, Busy, Receipt, Unknown
+from newsletter.delivery.run_values import Halt, Report, Window, Wish
 from newsletter.delivery.send import Limiter, send_run
 from newsletter.delivery.states import Mark, RunState
 from newsletter.store import freezing, tables

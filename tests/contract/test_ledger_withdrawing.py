@@ -27,8 +27,8 @@ from ledger_runs import (
     windows,
 )
 
-from newsletter.delivery.ledger import Halt
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Halt
 from newsletter.delivery.states import Mark, RunState
 from newsletter.errors import GuardRefused, UsageError
 from newsletter.store.audience import SqlAudience

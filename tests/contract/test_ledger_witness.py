@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_runs import NOW, S, claims, in_zones, ledger_of, load, plan, planned, readers, report, states, windows
 
-from newsletter.delivery.ledger import Halt, Report, Wish
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Halt, Report, Wish
 from newsletter.delivery.states import Mark, RunState
 from newsletter.store.audience import SqlAudience
 from newsletter.store.journal import Event, Journal

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_runs import DAILY, S, in_zones, ledger_of, load, plan_of, readers, report, states
 
-from newsletter.delivery.ledger import Halt, Report, Wish
+from newsletter.delivery.run_values import Halt, Report, Wish
 from newsletter.pipeline.local_windows import zone_called
 from newsletter.pipeline.run_times import times_by_slot
 from newsletter.schedule.slots import slot_of

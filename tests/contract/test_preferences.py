@@ -24,9 +24,9 @@ from newsletter.audience.people import (
     SuppressionReason,
 )
 from newsletter.audience.signups import SignUpRequest
-from newsletter.delivery.ledger import Report, Wish
 from newsletter.delivery.model import Busy, Refused
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Report, Wish
 from newsletter.store import tables
 from newsletter.store.audience import SqlAudience
 from newsletter.store.engine import writing

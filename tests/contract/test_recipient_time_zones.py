@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_runs import DAILY, S, die, in_zones, ledger_of, load, plan_of, readers, report
 
-from newsletter.delivery.ledger import Halt, Report, Wish
+from newsletter.delivery.run_values import Halt, Report, Wish
 from newsletter.delivery.states import RunState
 from newsletter.pipeline.local_windows import window_in, window_over, windows_of, zone_called
 from newsletter.settings.model import Schedule

@@ -25,9 +25,9 @@ from send_simulation import (
 )
 
 from newsletter.audience.people import SuppressionReason
-from newsletter.delivery.ledger import Halt
 from newsletter.delivery.model import Accepted, Batch, Busy, Limits, Outcome, Receipt, Refused, Unknown
 from newsletter.delivery.provider import Blame, CallRefused
+from newsletter.delivery.run_values import Halt
 from newsletter.delivery.send import Limiter, SendResult, SendTerms, send_run
 from newsletter.delivery.states import RunState
 from newsletter.store.audience import SqlAudience

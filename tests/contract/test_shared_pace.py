@@ -18,8 +18,8 @@ from pace_workers import WrongClock, started, used
 from send_simulation import LETTERHEAD, TERMS, Listening, ScriptedProvider, accept, member, recipient, rendered
 
 from newsletter.delivery.clock import SystemClock
-from newsletter.delivery.ledger import Halt
 from newsletter.delivery.pace_records import Tally
+from newsletter.delivery.run_values import Halt
 from newsletter.delivery.send import SendResult, send_run
 from newsletter.delivery.shared_pacing import SharedLimiter, bucket_of, valid_for
 from newsletter.errors import TemporaryError

@@ -37,21 +37,20 @@ from ledger_runs import (
 
 from newsletter.audience.model import Member
 from newsletter.delivery.clock import SystemClock
-from newsletter.delivery.ledger import (
+from newsletter.delivery.ledger import BatchLedger, RunLost
+from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
+from newsletter.delivery.observing import Unobserved
+from newsletter.delivery.run_values import (
     Admission,
-    BatchLedger,
     Claim,
     Halt,
     NotTaken,
     Report,
-    RunLost,
     Settlement,
     Sharing,
     Wish,
     WorkerRecord,
 )
-from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
-from newsletter.delivery.observing import Unobserved
 from newsletter.delivery.states import Mark, RunState
 from newsletter.errors import GuardRefused, TemporaryError
 from newsletter.pipeline.share_run import look_on

@@ -19,8 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from newsletter.audience.model import Subscriber
 from newsletter.audience.people import Consent, Departure, ImportTerms, LiftedBy, Selection, SuppressionReason
-from newsletter.delivery.ledger import RunPlan
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import RunPlan
 from newsletter.errors import GuardRefused
 from newsletter.store import tables
 from newsletter.store.audience import SqlAudience

@@ -27,7 +27,7 @@ from recorders import Mail
 from sender_processes import STUCK, SenderProcess
 from trial_projects import SLOT, Kind, Terms
 
-from newsletter.delivery.ledger import RunRecord
+from newsletter.delivery.run_values import RunRecord
 from newsletter.delivery.states import RunState
 
 WORKERS = 4

@@ -16,8 +16,8 @@ from far_deadlines import far_deadline
 from fresh_databases import PostgresServer
 from recorders import Mail
 
-from newsletter.delivery.ledger import Balance, RunRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.delivery.states import DeliveryState
 from newsletter.project_files import copy_project
 from newsletter.store.backup import backup

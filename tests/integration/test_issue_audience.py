@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from newsletter import wiring
 from newsletter.audience.model import Excluded, Exclusion
 from newsletter.audience.people import Selection, SuppressionReason
-from newsletter.delivery.ledger import RunPlan
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import RunPlan
 from newsletter.errors import AudienceError, IssueError, UsageError
 from newsletter.pipeline.issue_audience import IssueAudience, audience_of, lists_of, refuse_unknown_lists
 from newsletter.pipeline.left_out_rows import LeftOutRows

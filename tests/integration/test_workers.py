@@ -36,8 +36,8 @@ from servers.smtp_server import SmtpServer
 from newsletter import logs, wiring
 from newsletter.cli import run_words
 from newsletter.delivery.clock import SystemClock
-from newsletter.delivery.ledger import NotTaken, RunRecord, Wish
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import NotTaken, RunRecord, Wish
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.doctor.machine import check_workers
 from newsletter.doctor.model import Finding, Status

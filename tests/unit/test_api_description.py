@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator
 from newsletter.access.model import Scope
 from newsletter.audience.model import ConsentState
 from newsletter.audience.people import Consent, Lift, LiftedBy, Membership, Person, Suppression, SuppressionReason
-from newsletter.delivery.ledger import Balance, Delivery, RunRecord, WorkerRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, Delivery, RunRecord, WorkerRecord
 from newsletter.delivery.states import DeliveryState, Mark, RunState
 from newsletter.pipeline.people import person_document
 from newsletter.pipeline.run_report import RunReport, counts_document, delivery_document, status_document

@@ -29,6 +29,7 @@ VALUES = {
         "delivery.model",
         "delivery.states",
         "delivery.names",
+        "delivery.run_values",
         "delivery.ledger",
         "delivery.observing",
         "delivery.archive",
@@ -54,7 +55,7 @@ PROTOCOLS = [
 #: What rendering makes for providers: a letter's MIME segments, encoded once, and how a recipient's values fill them.
 SEGMENTS = ["rendering.mime"]
 #: How single values and header fields are written, for providers that put the message together themselves.
-WRITTEN = ["rendering.escaping", "rendering.headers", "rendering.holes"]
+WRITTEN = ["rendering.escaping", "rendering.headers", "rendering.holes", "rendering.plain_columns"]
 
 _CORE = ["issue", "rendering", "preflight", "audience", "delivery", "events", "settings", "errors"]
 #: How a cell of a CSV file is kept from being run.

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from send_simulation import START, member
 
 from newsletter.delivery.breakers import Breakers
-from newsletter.delivery.ledger import Claim, Report
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
 from newsletter.delivery.observing import EndedCall, counted
+from newsletter.delivery.run_values import Claim, Report
 
 CLAIM = Claim(1, 1, (member(1),), "call", START)
 LOST, TAKEN = Unknown("timed out"), Accepted()

@@ -14,9 +14,10 @@ from send_simulation import START, TERMS, ScriptedProvider, Simulation, accept
 
 from newsletter.delivery import clerk, company
 from newsletter.delivery.clock import SystemClock
-from newsletter.delivery.ledger import RunLost, Wish
+from newsletter.delivery.ledger import RunLost
 from newsletter.delivery.model import Batch, Receipt
 from newsletter.delivery.observing import Unobserved
+from newsletter.delivery.run_values import Wish
 from newsletter.delivery.send import UnbalancedReceipt
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import OutputError, TemporaryError

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from send_simulation import START, TERMS, member
 
-from newsletter.delivery.ledger import Claim
 from newsletter.delivery.model import Accepted, Busy, Outcome, Refused, Unknown
 from newsletter.delivery.observing import counted, provider_words
 from newsletter.delivery.provider import Blame, CallRefused
@@ -27,6 +26,7 @@ from newsletter.delivery.retrying import (
     retry_time,
     same_for_all,
 )
+from newsletter.delivery.run_values import Claim
 from newsletter.delivery.states import DeliveryState
 
 CLAIM = Claim(3, 1, tuple(map(member, range(1, 5))), "call-1", START)

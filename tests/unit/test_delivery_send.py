@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from send_simulation import START, TERMS, ScriptedProvider, Simulation, accept, rendered, same
 
 from newsletter.audience.model import Member
-from newsletter.delivery.ledger import Halt
 from newsletter.delivery.model import Accepted, Batch, Busy, Limits, Outcome, Receipt, Recipient, Refused, Unknown
 from newsletter.delivery.pacing import Limiter
 from newsletter.delivery.provider import Blame, CallRefused
+from newsletter.delivery.run_values import Halt
 from newsletter.delivery.send import Clock, SystemClock, UnbalancedReceipt, wish_size
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import OutputError

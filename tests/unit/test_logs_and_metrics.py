@@ -13,9 +13,9 @@ import structlog
 from newsletter import logs
 from newsletter.audience.model import Member
 from newsletter.audience.people import Selection
-from newsletter.delivery.ledger import Balance, Claim, Report, RunRecord
 from newsletter.delivery.names import RunName
 from newsletter.delivery.observing import EndedCall
+from newsletter.delivery.run_values import Balance, Claim, Report, RunRecord
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import OutputError, TemporaryError
 from newsletter.metrics import Metrics, RunMetrics

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from newsletter.delivery.ledger import RunRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import RunRecord
 from newsletter.errors import GuardRefused
 from newsletter.issue.find import IssueRef
 from newsletter.pipeline.prepare import Prepared, publication_of

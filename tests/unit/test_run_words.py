@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from newsletter.cli import run_words
-from newsletter.delivery.ledger import Balance, RunRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.pipeline.run_report import RunReport
 from newsletter.settings.load import load_settings

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from newsletter.audience.people import Selection
-from newsletter.delivery.ledger import RunRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import RunRecord
 from newsletter.delivery.states import OVER, RunState
 from newsletter.schedule.deciding import (
     LOOK_EVERY,

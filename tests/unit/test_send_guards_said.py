@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from newsletter.audience.people import Selection
 from newsletter.delivery import guards
-from newsletter.delivery.ledger import Balance, RunRecord
 from newsletter.delivery.names import RunName
+from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import ChecksFailed, GuardRefused
 from newsletter.pipeline.prepare import Prepared

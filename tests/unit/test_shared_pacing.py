@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from send_simulation import START, member
 
 from newsletter.delivery.breakers import Breakers
-from newsletter.delivery.ledger import Claim, Report
 from newsletter.delivery.model import Accepted, Outcome, Refused, Unknown
 from newsletter.delivery.observing import EndedCall, counted
 from newsletter.delivery.pace_records import Bucket, Reserved, Tally
+from newsletter.delivery.run_values import Claim, Report
 from newsletter.delivery.shared_pacing import VALID, SharedLimiter, bucket_of, valid_for
 from newsletter.errors import NewsletterError, OutputError, TemporaryError
 
