@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from newsletter.delivery.clock import Clock
@@ -92,7 +92,7 @@ class Clerk:
         self._company = Company(clock)
         # brought by the threads, under the lock
         self._inbox: list[tuple[_Request, EndedCall | None]] = []
-        self._at_work = 0
+        self._at_work = self._elsewhere = 0
         self._served = False
         self._pause = ""
         # the serving thread's own
@@ -134,7 +134,20 @@ class Clerk:
         seconds = ASK_EVERY
         if answer.due is not None:
             seconds = min(seconds, max(SHORTEST_REST, (answer.due - self._clock.now()).total_seconds()))
-        self._resting.rest(answer.news, seconds, self.end)
+        with self.elsewhere():
+            self._resting.rest(answer.news, seconds, self.end)
+
+    @contextlib.contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """A thread waits for something else, and asks nothing meanwhile."""
+        with self._lock:
+            self._elsewhere += 1
+        self._arrived.set()  # whoever waits for it need not
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._elsewhere -= 1
 
     def fail(self, error: BaseException, pause: str = "") -> None:
         """Something went wrong that no further call can mend: the run ends, pauses where `pause` says why, and the
@@ -233,13 +246,22 @@ class Clerk:
                     self._pause = reason
 
     def _wait_for_company(self) -> None:
-        threads, seconds = self._company.awaited(self._at_work)
+        if not self._unanswered:
+            return
+        threads, seconds = self._company.awaited(self._to_come)
         until = self._clock.monotonic() + seconds
-        while 0 < len(self._unanswered) < min(threads, self._at_work):
+        while len(self._unanswered) < min(threads, self._to_come) and not (self._pause or self.end.is_set()):
             left = until - self._clock.monotonic()
-            if left <= 0 or self._stop.is_set() or not self._clock.wait(self._arrived, left):
+            if self._stop.is_set() or left <= 0 or not self._clock.wait(self._arrived, left):
+                self._company.came(everybody=False)
                 return
             self._gather()
+        self._company.came(everybody=True)
+
+    @property
+    def _to_come(self) -> int:
+        """How many threads may ask: those at work, but for who waits for something else."""
+        return self._at_work - self._elsewhere
 
     def _keep(self) -> None:
         if self._clock.monotonic() >= self._keep_at:

@@ -17,15 +17,19 @@ LONGEST = 0.06
 _BUSY = 0.7
 #: Seconds over which the use of the processor is looked at.
 _OVER = 0.25
+#: So often everybody is waited for in vain before that is left, and seconds for which it is.
+_IN_VAIN, AGAIN_AFTER = 2, 10.0
 
 
 class Company:
-    """Looks at how busy this process is. Used by one thread."""
+    """Looks at how busy this process is, and whether to wait for all was worth it. Used by one thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since, self._used = clock.monotonic(), clock.processor_time()
-        self._busy = False
+        self._not_before = self._since
+        self._all = False
+        self._in_vain = 0
 
     def awaited(self, at_work: int) -> tuple[int, float]:
         """How many of the threads at work an exchange waits for, and for how many seconds at most; with few threads
@@ -33,6 +37,20 @@ class Company:
         now = self._clock.monotonic()
         if now - self._since >= _OVER:
             used = self._clock.processor_time()
-            self._busy = used - self._used >= _BUSY * (now - self._since)
+            busy = used - self._used >= _BUSY * (now - self._since)
             self._since, self._used = now, used
-        return (at_work, LONGEST) if self._busy else (at_work // FEW, SHORTLY)
+            if self._all and not busy:
+                self._leave(now)  # the processor has nothing to do meanwhile: the server is waited for
+            else:
+                self._all = busy and now >= self._not_before
+        return (at_work, LONGEST) if self._all else (at_work // FEW, SHORTLY)
+
+    def came(self, everybody: bool) -> None:
+        """Whether all came that were waited for. Some may be in long calls, whatever else the process is busy with."""
+        self._in_vain = 0 if everybody else self._in_vain + 1
+        if self._all and self._in_vain >= _IN_VAIN:
+            self._leave(self._clock.monotonic())
+
+    def _leave(self, now: float) -> None:
+        self._all, self._in_vain = False, 0
+        self._not_before = now + AGAIN_AFTER

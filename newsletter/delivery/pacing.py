@@ -128,8 +128,7 @@ class Limiter:
 
     def hold_until(self, moment: dt.datetime) -> None:
         """See `Pacing`."""
-        with self._turns.lock:
-            self._turns.hold_until(moment)
+        self._turns.hold_until(moment)
 
     def _taken_in_turn(self, place: Place) -> tuple[bool, float]:
         if place.first and self._taken(place.count):

@@ -168,7 +168,8 @@ def _work(clerk: Clerk, caller: Caller, limiter: Pacing, wish: Wish, terms: Send
             if ended is not None:  # outcomes do not wait for tokens
                 clerk.ask(ended, None)
                 ended = None
-            taken = limiter.take(wish.size, clerk.end, terms.deadline)
+            with clerk.elsewhere():
+                taken = limiter.take(wish.size, clerk.end, terms.deadline)
         # without tokens it is the deadline, or the end: the clerk knows, and grants nothing
         answer = clerk.ask(ended, wish)
         ended = None

@@ -35,13 +35,14 @@ class Place:
 
 class Turns:
     """The line of those who wait for tokens of one account, and the hold on it. Whoever changes what is counted there
-    holds the `lock`."""
+    holds the `lock`; for the hold nobody need."""
 
     def __init__(self, clock: Clock) -> None:
         self.lock = threading.Lock()
         self._clock = clock
         self._turns: list[_Turn] = []
         self._held_until: dt.datetime | None = None
+        self._holding = threading.Lock()  # `lock` may be held for as long as a database takes to answer
 
     @property
     def empty(self) -> bool:
@@ -62,8 +63,9 @@ class Turns:
 
     def hold_until(self, moment: dt.datetime) -> None:
         """Nobody goes before this moment; an earlier one than is known changes nothing."""
-        if self._held_until is None or moment > self._held_until:
-            self._held_until = moment
+        with self._holding:
+            if self._held_until is None or moment > self._held_until:
+                self._held_until = moment
 
     def wait(
         self, count: int, stop: threading.Event, until: dt.datetime, try_to_take: Callable[[Place], tuple[bool, float]]

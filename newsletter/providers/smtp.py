@@ -19,7 +19,7 @@ from newsletter.providers.smtp_handshake import ServerAway, SmtpServer, open_con
 from newsletter.providers.smtp_outbox import Mail, Outbox
 from newsletter.providers.smtp_pool import ConnectionPool
 from newsletter.providers.smtp_wire import Lost
-from newsletter.rendering.headers import mailbox_parts
+from newsletter.rendering.headers import ascii_addresses, mailbox_parts
 from newsletter.rendering.letter import Letterhead
 from newsletter.rendering.mime import HEADER_PIECES, AddressError, MessageEncoder, ascii_address
 from newsletter.rendering.model import RenderedIssue, Variant
@@ -176,8 +176,9 @@ class SmtpProvider:
         if some.variants.count(variant) < len(some):
             return self._mails_of_variants(sender, letterhead, rendered, some)
         try:
+            addresses = _envelope_addresses(some.addresses)
             messages = self._encoders.encoder(letterhead, rendered[variant]).many(
-                to_addresses=some.addresses,
+                to_addresses=addresses,
                 to_names=some.names,
                 message_ids=some.message_ids,
                 unsubscribe_urls=some.unsubscribe_urls,
@@ -186,14 +187,12 @@ class SmtpProvider:
             )
         except (NewsletterError, ValueError, KeyError):
             return None  # made one by one, it is known whose
-        if messages is None:
-            return None
         if _TOKEN in sender:
             senders = list(map(partial(_envelope_from, sender), some.return_tokens, some.message_ids))
         else:
             senders = [sender.encode("ascii")] * len(some)
-        addresses = [address.encode("ascii") for address in some.addresses]
-        return list(map(self._signed, some.ids, senders, addresses, messages))
+        recipients = [address.encode("ascii") for address in addresses]
+        return list(map(self._signed, some.ids, senders, recipients, messages))
 
     def _mails_of_variants(
         self, sender: str, letterhead: Letterhead, rendered: Mapping[Variant, RenderedIssue], some: Recipients
@@ -258,6 +257,14 @@ def _envelope_address(address: str) -> str:
     if not _ENVELOPE_ADDRESS.fullmatch(spec):
         raise AddressError(f"{address!r} cannot stand in an SMTP envelope", hint="correct or remove it")
     return spec
+
+
+def _envelope_addresses(addresses: Sequence[str]) -> Sequence[str]:
+    specs = ascii_addresses(addresses)
+    if specs is not addresses:  # what is plain can stand there
+        for spec in specs:
+            _envelope_address(spec)
+    return specs
 
 
 def _envelope_from(pattern: str, return_token: str, message_id: str) -> bytes:

@@ -220,7 +220,8 @@ class SmtpConnection:
         if following is not None and self._too_big(following):
             following = None
         try:
-            trouble = self._wire.write_message(mail.content, DOT if following is None else self._after(following))
+            tail = DOT if following is None else b"".join((DOT, *self._commands(following)))
+            trouble = self._wire.write_message(mail.content, tail)
             if self._wire.owes:
                 trouble = yield from self._wire.message_flushed()
         except Lost as lost:
@@ -234,7 +235,7 @@ class SmtpConnection:
         try:
             if following is not None and not trouble:
                 if self._wire.silent and not self._wire.waits_by_itself:
-                    yield READ, since + self._wire.longest_wait
+                    yield READ, since + self._wire.final_wait
                 self._all_well = self._wire.all_well()
             outcome = TAKEN if self._all_well else (yield from self._after_dot(mail, since))
         except (TimeoutError, Lost, Nonsense) as error:
@@ -273,12 +274,6 @@ class SmtpConnection:
     def _commands(self, mail: Mail) -> tuple[bytes, bytes, bytes]:
         size = b"" if self.offers.size is None else b" SIZE=%d" % mail.size
         return b"MAIL FROM:<%b>%b\r\n" % (mail.sender, size), b"RCPT TO:<%b>\r\n" % mail.recipient, b"DATA\r\n"
-
-    def _after(self, mail: Mail) -> bytes:
-        """The final dot of the message before, and the envelope of this one."""
-        if self.offers.size is None:
-            return b"".join((DOT, *self._commands(mail)))
-        return b".\r\nMAIL FROM:<%b> SIZE=%d\r\nRCPT TO:<%b>\r\nDATA\r\n" % (mail.sender, mail.size, mail.recipient)
 
     def _too_big(self, mail: Mail) -> bool:
         return bool(self.offers.size) and mail.size > (self.offers.size or 0)

@@ -7,6 +7,7 @@ on mail: with one for all of them a message costs half.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -169,6 +170,8 @@ class FlowRunner:
                     with self._lock:
                         begun, self._new = self._new, []
                     for task in begun:
+                        if (before := waiting.get(task.fd)) is not None:  # its file was closed, and has another's now
+                            self._end(poll, waiting, before, OSError(errno.EBADF, os.strerror(errno.EBADF)))
                         waiting[task.fd] = task
                         self._go_on(poll, waiting, task)
             now = time.monotonic()
@@ -189,12 +192,14 @@ class FlowRunner:
                 task.events = events
         except StopIteration as end:
             task.result = end.value
+            self._end(poll, waiting, task)
         except BaseException as failure:  # noqa: BLE001 - it is raised by the thread that waits for it
-            task.error = failure
-        else:
-            return
+            self._end(poll, waiting, task, failure)
+
+    def _end(self, poll: _Poll, waiting: dict[int, _Task], task: _Task, error: BaseException | None = None) -> None:
         if task.events:
             with suppress(KeyError, ValueError, OSError):  # what failed may have taken it out already
                 poll.unregister(task.fd)
         del waiting[task.fd]
+        task.error = error
         task.done.set()

@@ -92,7 +92,8 @@ class Outbox:
         """One outcome for everybody. Raises CallRefused where that is why nothing was sent, and nobody is decided."""
         why = self._stopped or self._cannot_make
         if isinstance(why, CallRefused):
-            if not self._outcomes:
+            # Whom no message can be made for says nothing of the server; the next call refuses them.
+            if not self.decided:
                 raise why
             # The next call meets the same refusal, with nobody before it.
             why = Busy(str(why))

@@ -148,7 +148,7 @@ class Wire:
         return Silent(f"no answer within {self._waits.final:g} s")
 
     @property
-    def longest_wait(self) -> float:
+    def final_wait(self) -> float:
         """Seconds that an answer to a final dot may take."""
         return self._waits.final
 
@@ -272,7 +272,7 @@ class TlsWire(Wire):
         return receive(self._sock, self._reader, seconds, since=since)
 
     def all_well(self) -> bool:
-        """See `Wire`."""
+        """See `Wire`; waits for the answer, where nothing is here."""
         if self._reader.empty:
             self._sock.settimeout(self._waits.final)
             try:

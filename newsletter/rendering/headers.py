@@ -82,13 +82,18 @@ def recipient_field(name: str, address: str) -> bytes:
     return _to(name, ascii_address(address))
 
 
-def plain_addresses(addresses: Sequence[str]) -> bool:
-    """Whether each of them is one that `ascii_address` leaves as it is."""
-    return _PLAIN_ADDRESSES.all(addresses)
+def ascii_addresses(addresses: Sequence[str]) -> Sequence[str]:
+    """`ascii_address` of each."""
+    if not (odd := _PLAIN_ADDRESSES.others(addresses)):
+        return addresses
+    made = list(addresses)
+    for place in odd:
+        made[place] = ascii_address(addresses[place])
+    return made
 
 
 def recipient_fields(names: Sequence[str], addresses: Sequence[str]) -> list[bytes]:
-    """`recipient_field` of each; of addresses that are plain."""
+    """`recipient_field` of each; the addresses are as `ascii_address` gives them."""
     longest = max(map(len, names), default=0) + max(map(len, addresses), default=0)
     if longest < _LINE - 8 and _PLAIN_NAMES.all(names):
         return [f"To: {name} <{spec}>\r\n".encode("ascii") for name, spec in zip(names, addresses, strict=True)]

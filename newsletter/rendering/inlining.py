@@ -46,7 +46,7 @@ _COMMENT_OR_STYLE_OR_HEAD = re.compile(r"<!--.*?-->|<style\b([^>]*)>|</head>", r
 _MEDIA = re.compile(r"""\smedia\s*=\s*["']?([^"'>]*)""")
 #: The beginning of a comment where it is only written about. In an attribute libxml2 takes it for a server's directive,
 #: and writes what follows as it is up to `-->`, quotation marks too (xmlsave.c, xmlBufAttrSerializeTxtContent).
-_WRITTEN_COMMENT = "&lt;!--"
+_WRITTEN_COMMENT = re.compile("(?:&lt;|&#0*60;|&#x0*3c;)!--", re.IGNORECASE)
 #: Stands at the very end of the body while the inliner works: when it is gone, so is more.
 _LAST = "<!--the last of the mail-->"
 _END = re.compile(rf"{_LAST}(\s*</body>\s*</html>)\Z")
@@ -67,8 +67,8 @@ def inline_css(html: str, *, css: str, head_css: str, inliner: Inliner, holes: C
     check_style_attributes(html)
     framed = _with_last(_keep_styles(html, head_css))
     before = holes(framed)
-    mark = _not_in(framed)
-    inlined = inliner(framed.replace(_WRITTEN_COMMENT, f"&lt;!{mark}--"), css).strip()
+    mark = _not_in(framed + css)
+    inlined = inliner(_WRITTEN_COMMENT.sub(f"&lt;!{mark}--", framed), css).strip()
     inlined = inlined.replace(f"<!{mark}", "&lt;!").replace(mark, "")
     if not inlined.startswith("<!DOCTYPE html>"):
         raise DamagedHtml("the inlined page does not begin with its doctype")

@@ -18,7 +18,6 @@ from newsletter.rendering.headers import (
     list_id_field,
     message_id_field,
     message_id_fields,
-    plain_addresses,
     recipient_field,
     recipient_fields,
     sender_field,
@@ -134,12 +133,11 @@ class MessageEncoder:
         unsubscribe_urls: Sequence[str],
         values: Mapping[str, Sequence[str]],
         unsubscribe_mailtos: Sequence[str],
-    ) -> Iterator[tuple[bytes, ...]] | None:
-        """What `pieces` has of several messages, made a column at a time: at half the cost. None where there are none,
-        or an address is not plain ASCII: then each is to be made by itself. Raises what `pieces` does, of any of them.
-        """
-        if not to_addresses or not plain_addresses(to_addresses):
-            return None
+    ) -> Iterator[tuple[bytes, ...]]:
+        """What `pieces` has of each of several messages, made a column at a time, at half the cost. The addresses are
+        as `ascii_address` gives them. Raises what `pieces` does, of any of them; ValueError where there are none."""
+        if not to_addresses:
+            raise ValueError("no messages")
         columns: list[Iterable[bytes]] = [repeat(part) for part in self._parts]
         columns[_TO] = recipient_fields(to_names, to_addresses)
         columns[_MESSAGE_ID] = message_id_fields(message_ids)

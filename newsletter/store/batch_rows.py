@@ -53,7 +53,7 @@ class BatchRow:
 
     def all_in(self, places: Sequence[int], state: DeliveryState) -> bool:
         """Whether each of these members is in `state`, and nothing was reported of them."""
-        states, whole = self.states, _run(places)
+        states, whole = self.states, _stretch(places, len(self.states))
         return set(states[whole] if whole else [states[place] for place in places]) == {state}
 
     def all_places(self, subscriber_ids: Sequence[int]) -> Sequence[int] | None:
@@ -83,7 +83,7 @@ class BatchRow:
     def change_all(self, places: Sequence[int], change: Change) -> None:
         """The same for each of these members. Raises ForbiddenChange, and changes nobody."""
         states = self.states
-        whole = _run(places)
+        whole = _stretch(places, len(states))
         befores = Counter(states[whole] if whole else [states[place] for place in places])
         afters = {before: changed(before, change) for before in befores}
         if whole and len(afters) == 1:
@@ -173,9 +173,9 @@ class BatchRow:
         return self.attempts, self.claims, self.first_at, self.call_size, self.due_at, self.sender_id
 
 
-def _run(places: Sequence[int]) -> slice | None:
-    """Those, where each is the one behind the one before: as nearly all claims are."""
-    if not places:
+def _stretch(places: Sequence[int], size: int) -> slice | None:
+    """Those of `size` places, where each is the one behind the one before: as nearly all claims are."""
+    if not places or not 0 <= places[0] <= size - len(places):
         return None
     one_after_the_other = range(places[0], places[0] + len(places))
     same = places == one_after_the_other if isinstance(places, range) else places == list(one_after_the_other)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -172,7 +172,7 @@ class Claiming:
 
     def _handed(self, one: InHand, places: Sequence[int]) -> Claim:
         row = one.row
-        claimed = tuple(filter(None, map(self._looked_up.get, map(row.ids.__getitem__, places))))
+        claimed = cast("tuple[Member, ...]", tuple(map(self._looked_up.__getitem__, map(row.ids.__getitem__, places))))
         if self.allowance is not None:
             self.allowance -= len(claimed)
         assert row.first_at is not None

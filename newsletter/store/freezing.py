@@ -18,7 +18,8 @@ from newsletter.delivery.run_values import RunPlan
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import GuardRefused
 from newsletter.store.packing import pack
-from newsletter.store.person_rows import member, seconds
+from newsletter.store.person_rows import members as as_members
+from newsletter.store.person_rows import seconds
 from newsletter.store.run_rows import packed_selection, run_name
 from newsletter.store.run_windows import KeptWindow, kept_window, new_window
 from newsletter.store.selecting import ELIGIBLE, PAUSED, PENDING, SUPPRESSED, list_ids, standings
@@ -106,9 +107,7 @@ def members(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Member]:
     for start in range(0, len(ids), _IDS_A_TIME):
         some = list(ids[start : start + _IDS_A_TIME])
         found = {row[0]: row for row in connection.execute(wanted, {"ids": some})}
-        for one in some:
-            if one in found:
-                yield member(found[one])
+        yield from as_members([found[one] for one in some if one in found])
 
 
 def last_planned(connection: sa.Connection, newsletter: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import threading
 import time
@@ -95,6 +96,33 @@ class TestGroupCommit:
             made.leave()
         serving.join(10)
         assert [wishes for _, wishes in run.ledger.exchanges] == exchanges
+
+    def test_who_waits_for_something_else_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(company, "SHORTLY", 30.0)
+        run = simulation(16, 400)
+        made = clerk.Clerk(
+            run.ledger,
+            deadline=TERMS.deadline,
+            tripped=lambda _: "",
+            clock=_At(START),
+            stop=run.stop,
+            observer=Unobserved(),
+        )
+        for _ in range(16):
+            made.enter()
+        serving = threading.Thread(target=made.serve)
+        serving.start()
+        asking = threading.Thread(target=made.ask, args=(None, Wish(10)))
+        asking.start()
+        with contextlib.ExitStack() as elsewhere:
+            for _ in range(15):
+                elsewhere.enter_context(made.elsewhere())
+            asking.join(10)
+            assert not asking.is_alive()
+        for _ in range(16):
+            made.leave()
+        serving.join(10)
+        assert [wishes for _, wishes in run.ledger.exchanges] == [1]
 
     def test_a_report_and_the_next_wish_are_one_exchange(self) -> None:
         run = simulation(1, 100)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from newsletter.delivery.clock import SystemClock
-from newsletter.delivery.company import FEW, LONGEST, SHORTLY, Company
+from newsletter.delivery.company import AGAIN_AFTER, FEW, LONGEST, SHORTLY, Company
 
 
 class Used(SystemClock):
@@ -36,7 +36,7 @@ def test_where_a_processor_is_the_limit_it_waits_for_everybody(share: float, awa
     assert company.awaited(16) == awaited
 
 
-def test_what_was_is_soon_over() -> None:
+def test_where_waiting_leaves_the_processor_idle_it_is_left_for_a_while() -> None:
     clock = Used()
     company = Company(clock)
     clock.passes(1.0, 1.0)
@@ -45,6 +45,26 @@ def test_what_was_is_soon_over() -> None:
     assert company.awaited(8) == (8, LONGEST)
     clock.passes(0.2, 0.0)
     assert company.awaited(8) == (2, SHORTLY)
+    clock.passes(AGAIN_AFTER - 1.0, 1.0)
+    assert company.awaited(8) == (2, SHORTLY)
+    clock.passes(1.5, 1.0)
+    assert company.awaited(8) == (8, LONGEST)
+
+
+def test_where_some_do_not_come_it_is_left_for_a_while_however_busy_the_process_is() -> None:
+    clock = Used()
+    company = Company(clock)
+    clock.passes(1.0, 1.0)
+    for everybody in (False, True, False):
+        assert company.awaited(8) == (8, LONGEST)
+        company.came(everybody=everybody)
+    assert company.awaited(8) == (8, LONGEST)
+    company.came(everybody=False)
+    assert company.awaited(8) == (2, SHORTLY)
+    clock.passes(1.0, 1.0)
+    assert company.awaited(8) == (2, SHORTLY)
+    clock.passes(AGAIN_AFTER, 1.0)
+    assert company.awaited(8) == (8, LONGEST)
 
 
 def test_with_few_threads_nobody_waits_for_a_server() -> None:

@@ -189,6 +189,22 @@ def test_links_and_holes_in_them_stay_as_they_are(inliner: str) -> None:
 
 
 @pytest.mark.parametrize("inliner", INLINER_NAMES)
+@pytest.mark.parametrize("begins", ["&lt;", "&LT;", "&#60;", "&#x3C;"])
+def test_a_comment_that_is_written_about_ends_no_attribute(begins: str, inliner: str) -> None:
+    html = inlined(
+        f'<p title="{begins}!--&amp;nbsp;&quot; onclick=&quot;x--&gt;">nocomment</p>',
+        "p { font-family: nocomment }",
+        inliner=inliner,
+    )
+    [paragraph] = lxml.html.document_fromstring(html).xpath("//p")
+    assert dict(paragraph.attrib) == {
+        "title": '<!--&nbsp;" onclick="x-->',
+        "style": paragraph.get("style"),
+    }
+    assert (paragraph.text, "nocomment" in paragraph.get("style")) == ("nocomment", True)
+
+
+@pytest.mark.parametrize("inliner", INLINER_NAMES)
 def test_text_stays_as_it_is(inliner: str) -> None:
     body = "<p>a <b>b</b>\n<i>c</i> d</p><div><p>e</p><p>f</p></div><pre>x\n  y</pre>é “ü” 日本 😀 &amp; &lt;"
     html = inlined(body, "p { margin: 0 }", inliner=inliner)

@@ -175,3 +175,25 @@ def test_a_wait_may_be_longer_than_a_poll(pair: tuple[socket.socket, socket.sock
     assert run_here(one_octet(ours, seconds=3e6), ours) == b"a"
     with mock.patch.object(smtp_flows, "_LONGEST_POLL", 0.01), pytest.raises(TimeoutError):
         run_here(one_octet(ours, seconds=0.05), ours)
+
+
+def test_whose_file_was_closed_is_told_when_another_has_its_number(runner: FlowRunner) -> None:
+    ours, theirs = socket.socketpair()
+    waits = threading.Event()
+
+    def waiting() -> Flow[None]:
+        waits.set()
+        yield READ, time.monotonic() + 60.0
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(runner.run, waiting(), ours)
+        waits.wait(10)
+        time.sleep(0.05)  # it is registered as soon as it waits
+        ours.close()
+        other, from_other = socket.socketpair()
+        from_other.sendall(b"b")
+        assert threads.submit(runner.run, one_octet(other), other).result(10) == b"b"
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            first.result(10)
+    for one in (theirs, other, from_other):
+        one.close()
