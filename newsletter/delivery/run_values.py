@@ -128,9 +128,9 @@ class RunRecord:
 class Claim:
     """Members whose state is `in_flight`, durably: for these, and only these, one call may be made.
 
-    `attempt` counts the batch's attempts from 1; `first_at` is when its first one began. `call_id` is the same for the
-    same attempt over the same members, and never for another: a provider's idempotency key. `deadline` is when these
-    members' own time is over, where it is not the run's.
+    `attempt` counts the batch's attempts from 1. `first_at` is when the first of those was tried who wait for another
+    try; these, where nobody does. `call_id` is the same for the same attempt over the same members, and never for
+    another: a provider's idempotency key. `deadline`: when these members' own time is over, where it is not the run's.
     """
 
     batch: int

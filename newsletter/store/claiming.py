@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from newsletter.audience.model import Member
 from newsletter.delivery.run_values import Claim, Wish
-from newsletter.delivery.states import Change
+from newsletter.delivery.states import Change, DeliveryState
 from newsletter.store.in_hand import InHand
 from newsletter.store.journal import Claimed
 from newsletter.store.person_rows import members, moment, seconds
@@ -113,6 +113,8 @@ class Claiming:
             one.schedule.behind = []
         one.schedule.pending = rest + passed_over
         one.schedule.admit_at = self.others_at[-1] if passed_over and not rest else self._turn.now
+        if not one.row.number_in(DeliveryState.RETRY_WAIT):
+            one.row.first_at = seconds(self._turn.now)  # the time of retries counts from the first who may need them
         one.row.change_all(taken, Change.CLAIM)
         return self._handed(one, sorted(taken))
 

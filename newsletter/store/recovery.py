@@ -62,6 +62,12 @@ def let_go_of(
     close_attempts_of(connection, row.id, sender_id, now)
 
 
+def count_anew(connection: sa.Connection, run_id: int) -> None:
+    """Somebody sends the run again: `retry_for` does not run while nobody does."""
+    left = batch.c.sender_id.is_(None) & batch.c.due_at.is_not(None) & batch.c.first_at.is_not(None)
+    connection.execute(sa.update(batch).where(batch.c.run_id == run_id, left).values(first_at=None))
+
+
 def resend_unknown(connection: sa.Connection, run_id: int, now: dt.datetime) -> None:
     """Whatever is unknown is to be tried again."""
     for one in walk_batches(connection, run_id, may_hold(_S.UNKNOWN)):

@@ -195,6 +195,8 @@ class SqlRunLedger:
         now: dt.datetime,
     ) -> tuple[Turn, Exchange, int | None]:
         turn = Turn(connection, self._hands, now)
+        if row.state == RunState.CANCELLED:
+            turn.cancel_waiting()
         words = [self._report(turn, report, row) for report in reports]
         claims: list[Claim | None] = [None] * len(wishes)
         halt = self._halt(row, now)

@@ -107,6 +107,12 @@ class Turn:
             if self.look(row.number) is None and row.number not in self._let_go:
                 yield self._take_row(row)
 
+    def cancel_waiting(self) -> None:
+        """The run was cancelled: whoever was granted in a claim that nobody was given waits for no other."""
+        for one in self._changed.values():
+            for place in one.row.places(_S.RETRY_WAIT):
+                one.row.change(place, Change.CANCEL)
+
     def finish(self) -> None:
         """Puts down what is done with or waits for later, and writes everything. Raises Stale."""
         for number, one in sorted(self._changed.items()):

@@ -475,6 +475,20 @@ def _answers_lost(*, kept: bool) -> Iterator[None]:
         yield
 
 
+def test_who_was_granted_in_an_answer_that_was_lost_waits_for_no_cancelled_run(
+    database: sa.Engine, tmp_path: Path
+) -> None:
+    """Steps that the test below once found."""
+    steps = Ways(database, tmp_path)
+    steps.plan(size=4, count=6, windowed=False)
+    steps.wish(wanted=[5])
+    steps.lose_the_answer(answer=["refused", "taken and lost"], kept=True, wanted=[2], which=0)
+    steps.cancel(sure=0)
+    steps.wish(wanted=[4])
+    steps.everybody_is_in_the_one_state_that_they_should_be_in()
+    assert steps.model.those(S.CANCELLED)
+
+
 def test_no_order_of_steps_breaks_the_ledger(database: sa.Engine, tmp_path: Path) -> None:
     def begin() -> Ways:
         empty_tables(database)

@@ -382,3 +382,33 @@ def test_only_members_are_reported_on(ledger: SqlLedger, audience_store: SqlAudi
     with pytest.raises(ValueError, match="subscriber 999 is no member of batch 1"):
         handle.exchange([Report(claim, {999: Accepted()})], [], now=NOW)
     assert states(ledger, run_id) == {DeliveryState.IN_FLIGHT: 2}
+
+
+def test_the_time_of_retries_counts_from_the_first_who_need_them(
+    ledger: SqlLedger, audience_store: SqlAudience
+) -> None:
+    """A batch may go out in windows over hours, and be paused in between."""
+    handle = ledger.take(planned(audience_store, ledger, 9, size=9), now=NOW)
+    [one] = claims(handle, 3)
+    handle.exchange([report(one)], [], now=NOW)
+    [two] = claims(handle, 3, now=later(3_600))
+    assert (one.first_at, two.first_at) == (NOW, later(3_600))
+    handle.exchange([report(two, Busy("later"), retry_at=later(3_630))], [], now=later(3_600))
+    [three] = claims(handle, 3, now=later(3_610))
+    assert three.first_at == later(3_600), "with others who wait it has one time"
+    handle.exchange([report(three)], [], now=later(3_620))
+    [again] = claims(handle, 3, now=later(3_630))
+    assert (ids(again), again.first_at) == (ids(two), later(3_600))
+
+
+def test_the_time_of_retries_counts_anew_when_somebody_sends_the_run_again(
+    ledger: SqlLedger, audience_store: SqlAudience
+) -> None:
+    run_id = planned(audience_store, ledger, 3, size=3)
+    handle = ledger.take(run_id, now=NOW)
+    [one] = claims(handle, 3)
+    handle.exchange([report(one, Busy("later"), retry_at=later(30))], [], now=NOW)
+    handle.pause("somebody looks at it", now=NOW)
+    handle.close(now=NOW)
+    [again] = claims(ledger.take(run_id, now=later(7_200)), 3, now=later(7_200))
+    assert (ids(again), again.first_at) == (ids(one), later(7_200))
