@@ -94,9 +94,9 @@ class RunLog(Unobserved):
         """The run was handed to workers."""
         self._write("info", "run_handed_to_workers", deadline=run.deadline.isoformat(timespec="seconds"))
 
-    def no_worker(self) -> None:
-        """It was, and none of them is alive."""
-        self._write("warning", "no_worker_alive")
+    def no_worker(self, *, alive: bool) -> None:
+        """It was, and none of them has taken up a part of it."""
+        self._write("warning", "no_worker_at_work" if alive else "no_worker_alive")
 
     def over(self, run: RunRecord, balance: Balance) -> None:
         """This process let go of it."""

@@ -112,7 +112,7 @@ def _go(
             watchers.on_balance = progress.on_balance
             watchers.observers = [progress]
             watchers.handed_over = lambda: console.note(f"  {run} was handed to workers; {_LOOKING}")
-            watchers.no_worker = lambda: console.note(f"  {run_words.no_worker(run)}")
+            watchers.no_worker = lambda alive: console.note(f"  {run_words.no_worker(run, alive=alive)}")
             found = send(watchers)
     finally:
         _write_metrics(console, watchers, metrics)

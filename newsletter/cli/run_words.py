@@ -89,8 +89,10 @@ def worker(one: WorkerRecord) -> str:
     return f"{one.name}{'' if one.living else ' (gone)'}: {', '.join(said)}"
 
 
-def no_worker(run: RunName | str) -> str:
-    """What is said of a run that nobody sends, though it was handed over."""
+def no_worker(run: RunName | str, *, alive: bool) -> str:
+    """What is said of a run that nobody sends, though it was handed over; `alive`: there are workers."""
+    if alive:
+        return "Workers are alive, and none has taken up a part of it: where that goes on, their logs say why (not_fit)"
     return f"No worker is alive: start `newsletter worker` on a machine that has config.toml and the issue of {run}"
 
 
@@ -107,8 +109,8 @@ def next_steps(found: RunReport, due: str = "") -> Iterator[str]:
     if run.state is RunState.PAUSED:
         yield f"To go on: newsletter resume {run.name}"
         yield f"To end it: newsletter cancel {run.name}"
-    elif run.with_workers and found.any_worker is False:
-        yield no_worker(run.name)
+    elif run.with_workers and (found.any_worker is False or not found.workers):
+        yield no_worker(run.name, alive=found.any_worker is not False)
         yield f"To stop it: newsletter pause {run.name}"
     elif run.with_workers:
         yield f"Workers send it. To look on: newsletter watch {run.name}; to stop them: newsletter pause {run.name}"

@@ -79,8 +79,9 @@ def watch(
             before = balance
             if found.with_workers and not asked and time.monotonic() - began >= NO_WORKER_AFTER:
                 asked = True
-                if not ledger.any_worker():
-                    options.console.note(run_words.no_worker(found.name))
+                alive = ledger.any_worker()
+                if not alive or not ledger.workers(found.id):
+                    options.console.note(run_words.no_worker(found.name, alive=alive))
             time.sleep(every)
             found = run_called(ledger, found.name)
     _print(options, report(ledger, found))

@@ -81,6 +81,7 @@ def _work(options: Globals, concurrency: int | None, metrics_file: Path | None) 
         opened.callback(parts.close)
         batches = Batches(parts)
         work = Work(parts.queue, parts.task, batches.one, batches.tend, batches.compare, batches.shorten)
+        (loaded.folder / "var").mkdir(exist_ok=True)  # its journal will be there, and what is written for metrics may
         logs.write("info", "worker_began", concurrency=many)
         writer = threading.Thread(target=_write, args=(metrics, metrics_file, stop), name="metrics", daemon=True)
         writer.start()

@@ -23,7 +23,8 @@ def run_to_resume(prepared: Prepared, ledger: Ledger, now: dt.datetime) -> RunRe
     run = run_called(ledger, prepared.run)
     balance = ledger.balance(run.id)
     _refuse_done(run, balance, now)
-    if run.sender or run.with_workers:  # `take` says so too, should another begin meanwhile
+    # `take` says so too, should another begin meanwhile; and of one that is paused, with calls still out, what to do
+    if (run.sender and run.state is not RunState.PAUSED) or run.with_workers:
         raise GuardRefused(
             f"{run.name} is being sent by {run.sender or 'workers'}",
             hint=f"To look on: newsletter watch {run.name}; to stop it: newsletter pause {run.name}",

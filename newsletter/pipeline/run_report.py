@@ -150,12 +150,14 @@ def run_called(ledger: Ledger, name: RunName) -> RunRecord:
 
 
 def latest_run(ledger: Ledger, newsletter: str | None) -> RunRecord:
-    """The run that somebody wants to look at who names none: the one being sent, else one not over, else the last.
+    """The run that somebody wants to look at who names none: the one being sent, else one that waits for
+    somebody's word, else one not over, else the last.
 
     Raises NothingToDo.
     """
     mine = [run for run in ledger.unfinished() if newsletter in (None, run.name.newsletter)]
-    by_interest = sorted(mine, key=lambda run: (run.state is RunState.SENDING, run.planned_at), reverse=True)
+    interest = {RunState.SENDING: 2, RunState.PAUSED: 1, RunState.HELD: 1}
+    by_interest = sorted(mine, key=lambda run: (interest.get(run.state, 0), run.planned_at), reverse=True)
     found: Sequence[RunRecord] = by_interest or ledger.runs(newsletter, limit=1)
     if not found:
         raise NothingToDo("no run is recorded yet", hint="newsletter send sends today's issue")

@@ -62,14 +62,15 @@ def look_on(
     clock: Clock,
     on_balance: OnBalance,
     observer: Observer,
-    no_worker: Callable[[], None] = lambda: None,
+    no_worker: Callable[[bool], None] = lambda _: None,
     every: float = LOOK_EVERY,
     patience: float = PATIENCE,
 ) -> RunReport:
     """Looks on until nobody sends the run any more, or `stop` is set: then the workers go on. How it stands.
 
     A database that is away is waited for, `patience` seconds; then raises what it raised. `observer` hears where the
-    run paused, unless by an operator, or at its limit; `no_worker`, once, that no worker is alive.
+    run paused, unless by an operator, or at its limit; `no_worker`, once, that no worker has a part in it, and
+    whether any is alive.
     """
     waits, before = Patience(patience), None
     ask_at: float | None = clock.monotonic() + NO_WORKER_AFTER
@@ -87,9 +88,10 @@ def look_on(
                 break
             if ask_at is not None and clock.monotonic() >= ask_at:
                 ask_at = clock.monotonic() + NO_WORKER_AFTER
-                if not ledger.any_worker():
+                alive = ledger.any_worker()
+                if not alive or not ledger.workers(run.id):
                     ask_at = None
-                    no_worker()
+                    no_worker(alive)
         except (TemporaryError, OutputError) as error:
             pause = waits.after_failure(clock.monotonic())
             if pause is None:

@@ -65,6 +65,7 @@ def copy_database(loaded: Loaded, url: str, on_progress: Callable[[int, int], No
         check_database_url(url)
     except ValueError as error:
         raise UsageError(f"TO_URL: {error}", hint="It is written as in [database] url of config.toml.") from None
+    _refuse_missing_folder(url, loaded.folder)
     source, target = database(loaded), open_engine(url, loaded.folder)
     before, after = beside_database(loaded, source), beside_database(loaded, target)
     try:
@@ -74,6 +75,14 @@ def copy_database(loaded: Loaded, url: str, on_progress: Callable[[int, int], No
             raise _of_target(error) from error
         raise
     return Moved(copied, tuple(_next_steps(loaded, url, before, after)))
+
+
+def _refuse_missing_folder(url: str, folder: Path) -> None:
+    """Raises UsageError where an SQLite file would be made in a folder that is not there, and is not the usual one."""
+    if url.startswith("sqlite"):
+        parent = (folder / url.removeprefix("sqlite:///")).parent
+        if not parent.is_dir() and parent != folder / "var":
+            raise UsageError(f"TO_URL: there is no folder {parent}", hint="Make it, or correct the path.")
 
 
 def _of_target(error: NewsletterError) -> NewsletterError:
@@ -103,6 +112,10 @@ def _next_steps(loaded: Loaded, url: str, before: Path, after: Path) -> list[str
             f'Write `secret_key = {{ file = "{GENERATED}" }}` under [site]: links in mails that are out go on working '
             "by it, and a key is not made by itself on PostgreSQL."
         )
+    if url.startswith("sqlite") and any(
+        one.delivery.engine != "threads" for one in loaded.settings.newsletters.values()
+    ):
+        steps.append('Write `engine = "threads"` under [newsletters.*.delivery]: workers need PostgreSQL.')
     steps.append(
         "Then `newsletter doctor` and `newsletter history`; start `newsletter run`, `newsletter worker` and "
         "`newsletter web` again, whichever there were."

@@ -40,14 +40,14 @@ Say = Callable[[str], None]
 @dataclass(slots=True)
 class Watchers:
     """Who looks on. `stop`, when it is set, ends the sending after the calls that are out; `handed_over` hears of a
-    run that workers have now, `no_worker`, once, that none is alive."""
+    run that workers have now, `no_worker`, once, that none has a part in it, and whether any is alive."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     on_balance: OnBalance = lambda _: None
     observers: Sequence[Observer] = ()
     metrics: Metrics = field(default_factory=Metrics)
     handed_over: Callable[[], None] = lambda: None
-    no_worker: Callable[[], None] = lambda: None
+    no_worker: Callable[[bool], None] = lambda _: None
 
 
 @dataclass(slots=True)
@@ -110,9 +110,9 @@ class LiveSend:
     def _looked_on(self, watchers: Watchers, hand_over: Callable[[], RunRecord]) -> RunReport:
         log = RunLog(self.prepared.run, self.provider.name)
 
-        def no_worker() -> None:
-            log.no_worker()
-            watchers.no_worker()
+        def no_worker(alive: bool) -> None:
+            log.no_worker(alive=alive)
+            watchers.no_worker(alive)
 
         try:
             log.shared(hand_over())

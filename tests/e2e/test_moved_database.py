@@ -138,6 +138,9 @@ def test_people_are_told_in_words_and_the_old_database_is_as_it_was(
     again = project.call("db", "copy", url)
     assert (again.code, "not empty" in again.err) == (5, True)
     assert project.call("db", "copy", "sqlite:///var/newsletter.db").code == 5
+    nowhere = project.call("db", "copy", "sqlite:///nowhere/newsletter.db")
+    assert (nowhere.code, "there is no folder" in nowhere.err) == (2, True)
+    assert not (project.folder / "nowhere").exists()
     nonsense = project.call("db", "copy", "mysql://localhost/news")
     assert (nonsense.code, "✗ TO_URL: expected" in nonsense.err) == (2, True)
     away = project.call("db", "copy", "postgresql+psycopg://nobody@127.0.0.1:1/nowhere")

@@ -543,11 +543,11 @@ def test_whoever_looks_on_sees_the_end_and_may_leave_before(
         "observer": SimpleNamespace(paused=lambda reason: said.append({"event": "paused", "reason": reason})),
         "every": 0.05,
     }
-    monkeypatch.setattr(share_run, "NO_WORKER_AFTER", 0.01)
+    monkeypatch.setattr(share_run, "NO_WORKER_AFTER", 0.0)
     lacking: list[bool] = []
-    left = share_run.look_on(run.name, ledger, stop, no_worker=lambda: lacking.append(True), **watching)
+    left = share_run.look_on(run.name, ledger, stop, no_worker=lacking.append, **watching)
     assert left.run.state is RunState.SENDING, "the workers go on"
-    assert lacking == [True], "told once that there are none"
+    assert lacking == [False], "told once that there are none"
     assert status_document(left)["any_worker"] is False
     steps = list(run_words.next_steps(left))
     assert steps[0].startswith("No worker is alive: start `newsletter worker`")
@@ -555,7 +555,9 @@ def test_whoever_looks_on_sees_the_end_and_may_leave_before(
         connection.execute(sa.text("INSERT INTO procrastinate_workers DEFAULT VALUES"))
     alive = report(ledger, run)
     assert alive.any_worker is True
-    assert next(run_words.next_steps(alive)).startswith("Workers send it")
+    assert next(run_words.next_steps(alive)).startswith("Workers are alive, and none has taken up a part of it")
+    share_run.look_on(run.name, ledger, stop, no_worker=lacking.append, **watching)
+    assert lacking == [False, True]
     parts = site.parts()
     for number in site.jobs():
         one_job(site, parts, run, number)
