@@ -8,7 +8,7 @@ from newsletter.delivery import guards
 from newsletter.delivery.ledger import Ledger
 from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.delivery.states import OVER, DeliveryState, RunState
-from newsletter.errors import GuardRefused, NothingToDo
+from newsletter.errors import GuardRefused, NothingToDo, TemporaryError
 from newsletter.pipeline.prepare import Prepared
 from newsletter.pipeline.run_report import RunReport, run_called
 from newsletter.pipeline.send_issue import SendTools, refuse_unapproved, send_planned
@@ -18,13 +18,17 @@ def run_to_resume(prepared: Prepared, ledger: Ledger, now: dt.datetime) -> RunRe
     """The issue's run, with something left to send.
 
     Raises NothingToDo where there is no such run, or nothing is left of it; GuardRefused where another process has it
-    in hand, or the issue is another one by now.
+    in hand, or the issue is another one by now; TemporaryError where it is paused, and calls of it are still out.
     """
     run = run_called(ledger, prepared.run)
     balance = ledger.balance(run.id)
     _refuse_done(run, balance, now)
-    # `take` says so too, should another begin meanwhile; and of one that is paused, with calls still out, what to do
-    if (run.sender and run.state is not RunState.PAUSED) or run.with_workers:
+    if run.sender and run.state is RunState.PAUSED:
+        raise TemporaryError(
+            f"{run.name} is paused, and calls of it are still out, in the hands of {run.sender}",
+            hint="Run the same command again in a moment; in half a minute where whoever has them is gone.",
+        )
+    if run.sender or run.with_workers:  # `take` says so too, should another begin meanwhile
         raise GuardRefused(
             f"{run.name} is being sent by {run.sender or 'workers'}",
             hint=f"To look on: newsletter watch {run.name}; to stop it: newsletter pause {run.name}",

@@ -322,11 +322,6 @@ class SqlLedger(SharedBatches, LedgerViews):
 
     def _refuse_living(self, connection: sa.Connection, row: RunRow, now: dt.datetime) -> None:
         if who := self._living(connection, row, now):
-            if row.state == RunState.PAUSED:
-                raise TemporaryError(
-                    f"{name_of(row)} is paused, and calls of it are still out, in the hands of {who}",
-                    hint="Run the same command again in a moment; in half a minute where whoever has them is gone.",
-                )
             raise GuardRefused(
                 f"{name_of(row)} is being sent by {who}",
                 hint=f"Look on: `newsletter watch {name_of(row)}`. To stop it: `newsletter pause {name_of(row)}`.",

@@ -400,7 +400,7 @@ class TestSteering:
         claim = one_claim(handle, 1)
         assert ledger.pause(run_id, "stop", now=NOW)
         assert handle.exchange([report(claim)], [Wish(1)], now=NOW).halt is Halt.PAUSED
-        with pytest.raises(TemporaryError, match="is paused, and calls of it are still out"):
+        with pytest.raises(GuardRefused, match="is being sent by"):
             ledger.share(run_id, SHARING, now=NOW)
         assert handle.close(now=NOW).state is RunState.PAUSED
         not_taken(ledger, uid, 2)

@@ -108,7 +108,8 @@ class TestPauseAndCancel:
             shown = project.call("status", RUN)
             assert f"are still out, in the hands of {paused.json['sender']}" in shown.out
             resumed = project.call("resume", RUN)
-            assert resumed.code == 5
+            assert resumed.code == 75
+            assert "is paused, and calls of it are still out" in resumed.err
             assert "Going on" not in resumed.err
             gate.open()
             out, err = sending.communicate(timeout=60)
