@@ -59,7 +59,7 @@ TERMS = (Terms(20, threads=4, size=50, batches=4), Terms(200, threads=8, size=10
 SHORT = (Terms(20, threads=4, size=20, batches=2),)
 #: Workers, and members of a batch, of those who exchange and send nothing; and how many people there are.
 EXCHANGES = ((1, 100), (4, 100), (16, 100), (4, 1_000), (16, 1_000))
-PEOPLE, SHORT_PEOPLE = 40_000, 4_000
+PEOPLE, SHORT_PEOPLE = 20_000, 4_000
 IDLE = 3.0
 
 

@@ -92,7 +92,7 @@ def _all(url: str, workers: int, work: object) -> None:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Measures the shared pace.")
     parser.add_argument("--short", action="store_true", help="a second each, to see that it runs")
-    seconds = 1.0 if parser.parse_args(arguments).short else 10.0
+    seconds = 1.0 if parser.parse_args(arguments).short else 5.0
     # see freezing.py
     with tempfile.TemporaryDirectory(prefix="newsletter-bench-") as name:
         folder = Path(name)
