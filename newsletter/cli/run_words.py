@@ -92,7 +92,7 @@ def worker(one: WorkerRecord) -> str:
 def no_worker(run: RunName | str, *, alive: bool) -> str:
     """What is said of a run that nobody sends, though it was handed over; `alive`: there are workers."""
     if alive:
-        return "Workers are alive, and none has taken up a part of it: if that goes on, their logs say why (worker_not_fit)"
+        return "Workers are alive, and none has taken up a part of it. If that goes on: `worker_not_fit` in their logs"
     return f"No worker is alive: start `newsletter worker` on a machine that has config.toml and the issue of {run}"
 
 

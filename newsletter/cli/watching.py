@@ -24,7 +24,7 @@ _WAITS_FOR_A_SENDER = 10.0
 
 OptionalRun = Annotated[
     str | None,
-    typer.Argument(metavar="RUN", help="NEWSLETTER/DATE; without it the run that is being sent, else one that waits for you."),
+    typer.Argument(metavar="RUN", help="NEWSLETTER/DATE; without it the run being sent, else one that waits for you."),
 ]
 
 
