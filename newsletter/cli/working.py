@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +81,8 @@ def _work(options: Globals, concurrency: int | None, metrics_file: Path | None) 
         opened.callback(parts.close)
         batches = Batches(parts)
         work = Work(parts.queue, parts.task, batches.one, batches.tend, batches.compare, batches.shorten)
-        (loaded.folder / "var").mkdir(exist_ok=True)  # its journal will be there, and what is written for metrics may
+        with suppress(OSError):  # the journal needs it, and says so; what is written for metrics may
+            (loaded.folder / "var").mkdir(exist_ok=True)
         logs.write("info", "worker_began", concurrency=many)
         writer = threading.Thread(target=_write, args=(metrics, metrics_file, stop), name="metrics", daemon=True)
         writer.start()

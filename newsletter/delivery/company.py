@@ -2,7 +2,7 @@
 
 An exchange costs a millisecond, however few are in it, and the threads take the interpreter from each other while it is
 made. Where a processor is the limit, to wait until all have come costs nothing: whoever waits leaves it to the others,
-and a message then takes a fifth less of it, a small window half. Where the server is the limit, time is what counts.
+and a message then takes a fifth less of it, in small windows two fifths. Where the server is the limit, time counts.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Company:
 
     def came(self, everybody: bool) -> None:
         """Whether all came that were waited for. Some may be in long calls, whatever else the process is busy with."""
-        self._in_vain = 0 if everybody else self._in_vain + 1
-        if self._all and self._in_vain >= _IN_VAIN:
+        self._in_vain = self._in_vain + 1 if self._all and not everybody else 0
+        if self._in_vain >= _IN_VAIN:
             self._leave(self._clock.monotonic())
 
     def _leave(self, now: float) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, overload
 
 from newsletter.rendering.letter import Letterhead
 from newsletter.rendering.model import Variant
-
-_Any = TypeVar("_Any")
 
 
 class Recipient(NamedTuple):
@@ -64,10 +62,9 @@ class Recipients(Sequence[Recipient]):
 
     def at(self, places: Sequence[int]) -> Recipients:
         """Those at these places, in this order."""
+        return self._of_each(lambda column: [column[place] for place in places])
 
-        def some(column: Sequence[_Any]) -> Sequence[_Any]:
-            return [column[place] for place in places]
-
+    def _of_each(self, some: Callable[[Sequence[Any]], Sequence[Any]]) -> Recipients:
         return Recipients(
             some(self.ids),
             some(self.addresses),
@@ -106,17 +103,7 @@ class Recipients(Sequence[Recipient]):
     def __getitem__(self, place: slice) -> Recipients: ...
     def __getitem__(self, place: int | slice) -> Recipient | Recipients:
         if isinstance(place, slice):
-            return Recipients(
-                self.ids[place],
-                self.addresses[place],
-                self.names[place],
-                self.message_ids[place],
-                self.unsubscribe_urls[place],
-                {name: column[place] for name, column in self.values.items()},
-                self.variants[place],
-                self.return_tokens[place],
-                self.unsubscribe_mailtos[place],
-            )
+            return self._of_each(lambda column: column[place])
         return next(iter(self.at([range(len(self))[place]])))
 
 

@@ -34,6 +34,21 @@ class _At(SystemClock):
         return self._moment
 
 
+def clerk_of(run: Simulation, threads: int) -> clerk.Clerk:
+    """A clerk of the run, with so many threads at work."""
+    made = clerk.Clerk(
+        run.ledger,
+        deadline=TERMS.deadline,
+        tripped=lambda _: "",
+        clock=_At(START),
+        stop=run.stop,
+        observer=Unobserved(),
+    )
+    for _ in range(threads):
+        made.enter()
+    return made
+
+
 AWAY = TemporaryError("the connection was lost")
 FULL = OutputError("the disk is full")
 
@@ -72,16 +87,7 @@ class TestGroupCommit:
         """`threads` are at work; four of them ask one after the other, the next when the one before was heard."""
         monkeypatch.setattr(company, "SHORTLY", 30.0)
         run = simulation(threads, 400)
-        made = clerk.Clerk(
-            run.ledger,
-            deadline=TERMS.deadline,
-            tripped=lambda _: "",
-            clock=_At(START),
-            stop=run.stop,
-            observer=Unobserved(),
-        )
-        for _ in range(threads):
-            made.enter()
+        made = clerk_of(run, threads)
         asking = [threading.Thread(target=made.ask, args=(None, Wish(10))) for _ in range(4)]
         serving = threading.Thread(target=made.serve)
         serving.start()
@@ -100,16 +106,7 @@ class TestGroupCommit:
     def test_who_waits_for_something_else_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(company, "SHORTLY", 30.0)
         run = simulation(16, 400)
-        made = clerk.Clerk(
-            run.ledger,
-            deadline=TERMS.deadline,
-            tripped=lambda _: "",
-            clock=_At(START),
-            stop=run.stop,
-            observer=Unobserved(),
-        )
-        for _ in range(16):
-            made.enter()
+        made = clerk_of(run, 16)
         serving = threading.Thread(target=made.serve)
         serving.start()
         asking = threading.Thread(target=made.ask, args=(None, Wish(10)))

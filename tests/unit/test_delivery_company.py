@@ -54,6 +54,8 @@ def test_where_waiting_leaves_the_processor_idle_it_is_left_for_a_while() -> Non
 def test_where_some_do_not_come_it_is_left_for_a_while_however_busy_the_process_is() -> None:
     clock = Used()
     company = Company(clock)
+    company.came(everybody=False)
+    company.came(everybody=False)  # with a few: that says nothing
     clock.passes(1.0, 1.0)
     for everybody in (False, True, False):
         assert company.awaited(8) == (8, LONGEST)
