@@ -414,6 +414,18 @@ class TestSteering:
         assert states(ledger, run_id) == {S.ACCEPTED: 6}
         assert run_state(ledger) is RunState.FINISHED
 
+    def test_the_time_of_retries_counts_anew_when_it_is_handed_over_again(
+        self, shared: sa.Engine, tmp_path: Path
+    ) -> None:
+        run_id, uid = begun(shared, tmp_path)
+        ledger = worker(shared, tmp_path)
+        handle = taken(ledger, uid, 1)
+        handle.exchange([report(one_claim(handle, 2), Busy("later"), retry_at=later(30))], [], now=NOW)
+        ledger.pause(run_id, "stop", now=NOW)
+        handle.close(now=NOW)
+        ledger.share(run_id, SHARING, now=later(3_600))
+        assert one_claim(taken(ledger, uid, 1, later(3_600)), 2, later(3_600)).first_at == later(3_600)
+
     def test_a_cancelled_run_ends_when_the_last_calls_are_reported(self, shared: sa.Engine, tmp_path: Path) -> None:
         run_id, uid = begun(shared, tmp_path)
         ledger = worker(shared, tmp_path)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import pytest
 
@@ -12,7 +14,7 @@ from newsletter.cli import run_words
 from newsletter.delivery.names import RunName
 from newsletter.delivery.run_values import Balance, RunRecord
 from newsletter.delivery.states import DeliveryState, RunState
-from newsletter.pipeline.run_report import RunReport
+from newsletter.pipeline.run_report import RunReport, latest_run
 from newsletter.settings.load import load_settings
 
 NAME = RunName("a", "2026-01-08")
@@ -52,3 +54,12 @@ def test_a_run_that_a_daemon_planned_goes_out_by_itself_and_when(tmp_path: Path)
 )
 def test_else_an_operator_goes_on_with_it(tmp_path: Path, run: RunRecord, now: dt.datetime, enabled: bool) -> None:
     assert steps(tmp_path, run, now, enabled=enabled) == [f"To go on: newsletter resume {NAME}"]
+
+
+@pytest.mark.parametrize("waiting", [RunState.PAUSED, RunState.HELD])
+def test_who_names_no_run_sees_the_one_being_sent_else_one_that_waits_for_them(waiting: RunState) -> None:
+    later = replace(planned(), planned_at=BEFORE + dt.timedelta(hours=1))
+    ledger = mock.Mock(unfinished=lambda: [planned(waiting), later])
+    assert latest_run(ledger, None).state is waiting
+    ledger = mock.Mock(unfinished=lambda: [planned(RunState.SENDING), replace(later, state=waiting)])
+    assert latest_run(ledger, None).state is RunState.SENDING
