@@ -161,7 +161,7 @@ class _Writer(HTMLParser):
             self._target = None
 
     def handle_data(self, data: str) -> None:
-        text = _plain(data)
+        text = _plain(data).replace("\ufeff", "")  # a stray byte order mark, which at a text's start no parser keeps
         self._html.append(html.escape(text, quote=False))
         if "pre" in self._open:
             first, *others = text.split("\n")

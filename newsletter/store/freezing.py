@@ -7,8 +7,7 @@ import secrets
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby, islice
-from operator import itemgetter
+from itertools import islice
 
 import sqlalchemy as sa
 
@@ -22,14 +21,13 @@ from newsletter.store.person_rows import members as as_members
 from newsletter.store.person_rows import seconds
 from newsletter.store.run_rows import packed_selection, run_name
 from newsletter.store.run_windows import KeptWindow, kept_window, new_window
-from newsletter.store.selecting import ELIGIBLE, PAUSED, PENDING, SUPPRESSED, list_ids, standings
+from newsletter.store.selecting import ELIGIBLE, PAUSED, PENDING, SUPPRESSED
+from newsletter.store.standings import everyone
 from newsletter.store.state_bytes import alike
 from newsletter.store.tables import batch, run, run_exclusion, subscriber
 
 _REASONS = {SUPPRESSED: Exclusion.SUPPRESSED, PENDING: Exclusion.PENDING, PAUSED: Exclusion.PAUSED}
-#: What is held at a time: ids of one group, groups, batches.
-_PEOPLE_A_TIME = 5_000
-_GROUPS_A_TIME = 20
+#: How many are held at a time.
 _BATCHES_A_TIME = 500
 #: Ids in one statement; SQLite takes 32,766 values, and a plan for more is no better.
 _IDS_A_TIME = 1_000
@@ -69,27 +67,25 @@ def plan(connection: sa.Connection, selection: Selection, *, now: dt.datetime) -
     """Whom `freeze` would take and whom it would leave out, by their ids; nothing is recorded. 8 bytes a person."""
     members: array[int] = array("q")
     left_out: dict[Exclusion, array[int]] = {reason: array("q") for reason in _REASONS.values()}
-    for standing, ids in _standings(connection, selection, seconds(now)):
-        (members if standing == ELIGIBLE else left_out[_REASONS[standing]]).extend(ids)
+    for some in everyone(connection, selection, seconds(now)):
+        for (standing, _), ids in some.items():
+            (members if standing == ELIGIBLE else left_out[_REASONS[standing]]).extend(ids)
     return PlannedAudience(members, {reason: ids for reason, ids in left_out.items() if ids})
 
 
 def count(connection: sa.Connection, selection: Selection, *, now: dt.datetime) -> Mapping[str, int]:
     """`planned`, and how many are left out for each reason that occurs."""
-    everyone = standings(selection, list_ids(connection, selection), seconds(now)).order_by(None).subquery()
-    standing = everyone.c[1]
     counts: Counter[int] = Counter()
-    for found, number in connection.execute(sa.select(standing, sa.func.count()).group_by(standing)):
-        counts[found] = number
+    for some in everyone(connection, selection, seconds(now)):
+        for (standing, _), ids in some.items():
+            counts[standing] += len(ids)
     return {"planned": counts[ELIGIBLE]} | {str(reason): number for reason, number in _excluded(counts).items()}
 
 
 def timezones(connection: sa.Connection, selection: Selection, *, now: dt.datetime) -> list[str]:
     """The time zones of those whom `freeze` would take, as they are kept, sorted; '' of those who have none."""
-    people = standings(selection, list_ids(connection, selection), seconds(now)).order_by(None).subquery()
-    person, standing = people.c
-    wanted = sa.select(subscriber.c.timezone).distinct().select_from(people.join(subscriber, subscriber.c.id == person))
-    return sorted(connection.scalars(wanted.where(standing == ELIGIBLE)))
+    found = everyone(connection, selection, seconds(now), zoned=True)
+    return sorted({zone for some in found for standing, zone in some if standing == ELIGIBLE})
 
 
 def members(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Member]:
@@ -182,14 +178,13 @@ def _windows(
     """The windows in the order in which they open, each with the ids of those who may be mailed in it, ascending; None
     for everybody where the run has none. Everybody is counted."""
     if plan.window_of is None:
-        yield None, _eligible(_standings(connection, plan.selection, now), counts)
+        yield None, _eligible(everyone(connection, plan.selection, now), counts)
         return
     windows: dict[str, KeptWindow] = {}
     members: dict[KeptWindow, array[int]] = {}
-    # zones and people in one statement: it sees one state of both
-    for group in _zoned_standings(connection, plan.selection, now):
+    for some in everyone(connection, plan.selection, now, zoned=True):
         found: dict[KeptWindow, list[int]] = {}
-        for standing, zone, ids in group:
+        for (standing, zone), ids in some.items():
             counts[standing] += len(ids)
             if standing == ELIGIBLE:
                 if zone not in windows:
@@ -201,45 +196,12 @@ def _windows(
         yield window, iter(members.pop(window))
 
 
-def _standings(connection: sa.Connection, selection: Selection, now: int) -> Iterator[tuple[int, list[int]]]:
-    """(standing, ids of people in it), some thousand people at a time; the ids of each standing ascend throughout.
-
-    The ids come as one text a group: a row of its own for each of a million people takes twice the time.
-    """
-    people = standings(selection, list_ids(connection, selection), now).order_by(None).subquery()
-    person, standing = people.c
-    group = person.op("/")(sa.literal_column(str(_PEOPLE_A_TIME)))  # both databases cut, and do not round
-    ids = sa.func.aggregate_strings(sa.cast(person, sa.Text), " ")
-    wanted = sa.select(standing, ids).group_by(group, standing).order_by(group)
-    for found, text in connection.execute(wanted, execution_options={"yield_per": _GROUPS_A_TIME}):
-        yield found, sorted(map(int, text.split()))
-
-
-def _zoned_standings(
-    connection: sa.Connection, selection: Selection, now: int
-) -> Iterator[list[tuple[int, str, list[int]]]]:
-    """(standing, time zone, ids of people in both), some thousand people at a time, who stand behind those before."""
-    people = standings(selection, list_ids(connection, selection), now).order_by(None).subquery()
-    person, standing = people.c
-    group = person.op("/")(sa.literal_column(str(_PEOPLE_A_TIME)))
-    ids = sa.func.aggregate_strings(sa.cast(person, sa.Text), " ")
-    wanted = (
-        sa.select(group, standing, subscriber.c.timezone, ids)
-        .select_from(people.join(subscriber, subscriber.c.id == person))
-        .group_by(group, standing, subscriber.c.timezone)
-        .order_by(group)
-    )
-    rows = connection.execute(wanted, execution_options={"yield_per": _GROUPS_A_TIME})
-    for _, together in groupby(rows, key=itemgetter(0)):
-        yield [(found, zone, list(map(int, text.split()))) for _, found, zone, text in together]
-
-
-def _eligible(everyone: Iterator[tuple[int, list[int]]], counts: Counter[int]) -> Iterator[int]:
+def _eligible(found: Iterator[dict[tuple[int, str], list[int]]], counts: Counter[int]) -> Iterator[int]:
     """The ids of those who may be mailed; all are counted."""
-    for standing, ids in everyone:
-        counts[standing] += len(ids)
-        if standing == ELIGIBLE:
-            yield from ids
+    for some in found:
+        for (standing, _), ids in some.items():
+            counts[standing] += len(ids)
+        yield from some.get((ELIGIBLE, ""), ())
 
 
 def _excluded(counts: Mapping[int, int]) -> dict[Exclusion, int]:

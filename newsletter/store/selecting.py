@@ -121,44 +121,11 @@ def kept_out(lists: Sequence[int] | None = None) -> sa.Subquery:
     return kept.subquery("kept_out")
 
 
-def standings(selection: Selection, lists: Sequence[int], now: int) -> sa.Select[int, int]:
-    """(subscriber id, standing at `now`, in seconds) of everyone selected, once each, by id.
-
-    One statement, so that whatever else is written meanwhile, everyone is seen in one standing and the sum is right.
-    """
-    kept, paused = kept_out(lists), _pausing(now)
-    standing = sa.case(
-        (membership.c.state == ConsentState.UNSUBSCRIBED, SUPPRESSED),
-        (kept.c.subscriber_id.is_not(None), SUPPRESSED),
-        (membership.c.state != ConsentState.SUBSCRIBED, PENDING),
-        (paused.c.id.is_not(None), PAUSED),
-        else_=ELIGIBLE,
-    )
-    of_kept = sa.and_(kept.c.list_id == membership.c.list_id, kept.c.subscriber_id == membership.c.subscriber_id)
-    rows: sa.FromClause = membership.outerjoin(kept, of_kept)
-    rows = rows.outerjoin(paused, paused.c.id == membership.c.subscriber_id)
-    if conditions := fits(selection):
-        rows = rows.join(subscriber, subscriber.c.id == membership.c.subscriber_id)
-    chosen = sa.select(membership.c.subscriber_id).select_from(rows).where(*conditions)
-    if len(lists) == 1:  # rows come in the order of their key then; nothing is grouped or sorted
-        chosen = chosen.add_columns(standing).where(membership.c.list_id == lists[0])
-    else:
-        chosen = chosen.add_columns(sa.func.max(standing)).where(membership.c.list_id.in_(lists))
-        chosen = chosen.group_by(membership.c.subscriber_id)
-    return chosen.order_by(membership.c.subscriber_id)
-
-
-def _pausing(now: int) -> sa.Subquery:
-    """Those who wish no mail yet; grouped, so that SQLite looks for them once and not for each person anew."""
-    pausing = sa.select(subscriber.c.id).where(subscriber.c.paused_until > now).group_by(subscriber.c.id)
-    return pausing.subquery("pausing")
-
-
 def standing_members(dialect: str, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
     """(what a `Member` has, and standing) of those of the people `ids` who are selected; a row for each of their lists.
 
-    The law of `standings`, but asked of some hundred people who are named, on each claim: nothing is read but their
-    own rows, however many others there are. For `read_standings`.
+    The law of `standings.everyone`, but asked of some hundred people who are named, on each claim: nothing is read but
+    their own rows, however many others there are. For `read_standings`.
     """
     standing = sa.case(
         (membership.c.state == ConsentState.UNSUBSCRIBED, SUPPRESSED),

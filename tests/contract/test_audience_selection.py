@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from newsletter.audience.model import ConsentState, Exclusion, Subscriber
 from newsletter.audience.people import Consent, LiftedBy, Selection, SuppressionReason
-from newsletter.store import tables
+from newsletter.store import standings, tables
 from newsletter.store.audience import SqlAudience
 from newsletter.store.engine import writing
 
@@ -153,62 +153,69 @@ def test_tags_and_attributes_are_compared_whole(
     assert [one.key.partition("@")[0] for one in store.people(chosen)] == expected.split()
 
 
-#: Of each person: the state on each list (None: not on it), and the suppressions: a list's, or for all.
+#: Of each person: the state on each list (None: not on it), the suppressions (a list's, or for all), whether they
+#: pause, and their time zone.
 _PERSON = st.tuples(
     st.sampled_from([None, *ConsentState]),
     st.sampled_from([None, *ConsentState]),
     st.sets(st.sampled_from(["daily", "weekly", None])),
+    st.booleans(),
+    st.sampled_from(["", "Europe/Lisbon", "Asia/Tokyo"]),
 )
+_Person = tuple[ConsentState | None, ConsentState | None, set[str | None], bool, str]
 
 
-def expected(daily: ConsentState | None, weekly: ConsentState | None, held: set[str | None]) -> str | None:
-    """How somebody stands on both lists, said in the plainest way; None where they are on neither."""
+def expected(person: _Person, selection: Selection) -> str | None:
+    """How somebody stands on the lists, said in the plainest way; None where they are on none of them."""
+    daily, weekly, held, pausing, _ = person
     stands = []
     for name, state in (("daily", daily), ("weekly", weekly)):
-        if state is not None:
+        if state is not None and name in selection.lists:
             barred = state is ConsentState.UNSUBSCRIBED or name in held or None in held
             stands.append("suppressed" if barred else {"subscribed": "planned", "pending": "pending"}[state.value])
-    return next((one for one in ("planned", "suppressed", "pending") if one in stands), None)
+    found = next((one for one in ("planned", "suppressed", "pending") if one in stands), None)
+    return "paused" if found == "planned" and pausing else found
 
 
-def put(
-    connection: sa.Connection,
-    number: int,
-    daily: ConsentState | None,
-    weekly: ConsentState | None,
-    held: set[str | None],
-) -> None:
+def put(connection: sa.Connection, number: int, person: _Person) -> None:
     """One such person, as rows."""
+    daily, weekly, held, pausing, zone = person
     lists = {"daily": 1, "weekly": 2, None: None}
-    person = {"id": number, "key": f"p{number}@example.com", "address": f"p{number}@example.com", "created_at": 1}
-    connection.execute(sa.insert(tables.subscriber).values(person))
+    until = int((NOW + dt.timedelta(days=1)).timestamp()) if pausing else None
+    key = f"p{number}@example.com"
+    row = {"id": number, "key": key, "address": key, "created_at": 1, "paused_until": until, "timezone": zone}
+    connection.execute(sa.insert(tables.subscriber).values(row))
     for name, state in (("daily", daily), ("weekly", weekly)):
         if state is not None:
             row = {"list_id": lists[name], "subscriber_id": number, "state": state.value, "since": 1}
             connection.execute(sa.insert(tables.membership).values(row))
     for scope in held:
-        values = {"key": person["key"], "reason": "manual", "list_id": lists[scope], "at": 1}
+        values = {"key": key, "reason": "manual", "list_id": lists[scope], "at": 1}
         connection.execute(sa.insert(tables.suppression).values(values))
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(st.lists(_PERSON, min_size=1, max_size=12))
+@given(st.lists(_PERSON, min_size=1, max_size=12), st.integers(1, 13))
 def test_everyone_is_counted_once_with_the_one_standing_that_the_rules_give(
-    database: sa.Engine, people: list[tuple[ConsentState | None, ConsentState | None, set[str | None]]]
+    database: sa.Engine, monkeypatch: pytest.MonkeyPatch, people: list[_Person], a_time: int
 ) -> None:
+    monkeypatch.setattr(standings, "_PEOPLE_A_TIME", a_time)
     empty_tables(database)
     with writing(database) as connection:
         for number, name in enumerate(("daily", "weekly"), start=1):
             connection.execute(sa.insert(tables.mailing_list).values(id=number, name=name))
         for number, person in enumerate(people, start=1):
-            put(connection, number, *person)
+            put(connection, number, person)
     store = SqlAudience(database, ERASURE_KEY)
-    standings = [standing for person in people if (standing := expected(*person))]
-    counts = {"planned": 0} | {one: standings.count(one) for one in sorted(set(standings))}
-    found: Mapping[str, int] = store.count(BOTH)
-    assert found == counts
-    plan = store.plan(BOTH)
-    assert len(plan.members) == counts["planned"]
-    assert {str(reason): len(ids) for reason, ids in plan.excluded.items()} | {"planned": counts["planned"]} == counts
-    everyone = [*plan.members, *(one for ids in plan.excluded.values() for one in ids)]
-    assert len(set(everyone)) == len(everyone) == len(standings)
+    for selection in (BOTH, DAILY, Selection(lists=("weekly",))):
+        by_standing: dict[str, list[int]] = {"planned": []}
+        for number, person in enumerate(people, start=1):
+            if standing := expected(person, selection):
+                by_standing.setdefault(standing, []).append(number)
+        plan = store.plan(selection, now=NOW)
+        found = {str(reason): list(ids) for reason, ids in plan.excluded.items()}
+        assert found | {"planned": list(plan.members)} == by_standing
+        counts: Mapping[str, int] = store.count(selection, now=NOW)
+        assert counts == {standing: len(ids) for standing, ids in by_standing.items()}
+        zones = {people[number - 1][4] for number in by_standing["planned"]}
+        assert store.timezones(selection, now=NOW) == sorted(zones)

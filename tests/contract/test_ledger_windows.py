@@ -49,7 +49,7 @@ from newsletter.delivery.model import Accepted, Batch, Busy, Receipt, Unknown
 from newsletter.delivery.run_values import Halt, Report, Window, Wish
 from newsletter.delivery.send import Limiter, send_run
 from newsletter.delivery.states import Mark, RunState
-from newsletter.store import freezing, tables
+from newsletter.store import freezing, standings, tables
 from newsletter.store.audience import SqlAudience
 from newsletter.store.engine import reading, writing
 from newsletter.store.ledger import SqlLedger
@@ -81,8 +81,8 @@ def zones_of(store: SqlAudience, members: list[int]) -> set[str]:
 def test_members_of_one_window_ascend_in_batches_of_their_own_and_those_that_open_first_come_first(
     database: sa.Engine, ledger: SqlLedger, audience_store: SqlAudience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, small in (("_PEOPLE_A_TIME", 7), ("_GROUPS_A_TIME", 2), ("_BATCHES_A_TIME", 3)):
-        monkeypatch.setattr(freezing, name, small)
+    monkeypatch.setattr(standings, "_PEOPLE_A_TIME", 7)
+    monkeypatch.setattr(freezing, "_BATCHES_A_TIME", 3)
     rows = in_zones(readers(100), "west", "home", "", "east", "Mars/Phobos")
     load(audience_store, [*rows, *in_zones(people(["pending"], agreed=False), "Nowhere")])
     audience_store.unsubscribe(rows[0].key, "daily", source="link", now=NOW)

@@ -226,6 +226,7 @@ class TestSanitising:
             ("é > & &nbsp;&#1;&#12;x", "é &gt; &amp; \u00a0x"),
             ('<abbr title="a > b &quot;">c</abbr>', '<abbr title="a &gt; b &quot;">c</abbr>'),
             ("a<br>b<hr>", "a<br />b<hr />"),
+            (" \ufeffa&#xfeff;b", "ab"),
         ],
     )
     def test_what_stays(self, source: str, html: str | None) -> None:
