@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
-
-import sqlalchemy as sa
+from typing import cast
 
 from newsletter.audience.model import Member
 from newsletter.delivery.run_values import Claim, Wish
 from newsletter.delivery.states import Change, DeliveryState
+from newsletter.store.eligible import Eligible
 from newsletter.store.in_hand import InHand
 from newsletter.store.journal import Claimed
-from newsletter.store.person_rows import members, moment, seconds
-from newsletter.store.selecting import ELIGIBLE, read_standings
+from newsletter.store.person_rows import moment, seconds
 from newsletter.store.turn import Turn
 
 #: Batches in which a wish looks for somebody whom the limits of recipient domains admit.
@@ -29,13 +27,12 @@ CallId = Callable[[int, int, int], str]
 
 
 class Claiming:
-    """The wishes of one exchange. `standing` is the statement of `selecting.standing_members`; `allowance` is how many
-    members may be claimed yet (None: all)."""
+    """The wishes of one exchange. `allowance` is how many members may be claimed yet (None: all)."""
 
     def __init__(
         self,
         turn: Turn,
-        standing: sa.Select[*tuple[Any, ...]],
+        eligible: Eligible,
         call_id: CallId,
         allowance: int | None,
         wishes: Sequence[Wish],
@@ -44,7 +41,7 @@ class Claiming:
         #: when somebody may be admitted who was not
         self.others_at: list[dt.datetime] = []
         self._turn = turn
-        self._standing = standing
+        self._eligible = eligible
         self._call_id = call_id
         # how many the wishes behind the one at hand are for: they are looked up along with its own
         self._ahead = sum(wish.size for wish in wishes)
@@ -160,12 +157,9 @@ class Claiming:
 
     def _look_up(self, ids: Sequence[int]) -> None:
         """Whoever left, was suppressed, was erased or paused before this transaction is seen here."""
-        connection = self._turn.connection
         wanted = [one for one in ids if one not in self._looked_up] if self._looked_up else ids
         self._looked_up |= dict.fromkeys(wanted)
-        found = read_standings(connection, self._standing, wanted, seconds(self._turn.now))
-        # of the standings on several lists the best one counts
-        self._looked_up |= {one.id: one for one in members([row for row in found if row[-1] == ELIGIBLE])}
+        self._looked_up |= self._eligible.among(self._turn.connection, wanted, seconds(self._turn.now))
 
     def _member(self, one: InHand, place: int) -> Member:
         member = self._looked_up[one.row.ids[place]]

@@ -58,10 +58,13 @@ def member(row: Sequence[Any]) -> Member:
 
 
 def members(rows: Sequence[Sequence[Any]]) -> Iterator[Member]:
-    """The same of several, a column at a time: a run makes one a message."""
-    if not rows:
-        return iter(())
-    *same, attributes, opens = list(zip(*rows, strict=True))[:8]
+    """The same of several."""
+    return members_of([*zip(*rows, strict=True)]) if rows else iter(())
+
+
+def members_of(columns: Sequence[Sequence[Any]]) -> Iterator[Member]:
+    """The same from the columns of such rows: a run makes a member a message."""
+    *same, attributes, opens = columns[:8]
     said: Iterable[Mapping[str, str]] = repeat(NO_ATTRIBUTES)
     if any(attributes):
         said = [unpacked_attributes(one) if one else NO_ATTRIBUTES for one in attributes]

@@ -24,6 +24,7 @@ from newsletter.store.attempts import add_reference, give_reason
 from newsletter.store.batch_rows import Stale, read_batch
 from newsletter.store.claiming import Claiming
 from newsletter.store.delivery_notes import clean, drop_notes, keep_notes
+from newsletter.store.eligible import Eligible
 from newsletter.store.engine import reading, writing
 from newsletter.store.journal import Claimed, Entry, Event, Journal
 from newsletter.store.person_rows import moment, seconds
@@ -40,7 +41,6 @@ from newsletter.store.run_rows import (
 )
 from newsletter.store.run_sums import count_members, move
 from newsletter.store.run_windows import RunWindows
-from newsletter.store.selecting import standing_members
 from newsletter.store.senders import Sender, Senders, passing
 from newsletter.store.settling import expire_run, pause_run
 from newsletter.store.tables import batch
@@ -80,7 +80,7 @@ class SqlRunLedger:
         self._planned = row.planned
         self._hands = Hands(row.id, sender.id, counts, windows)
         self._limit = self._allowance = limit
-        self._standing = standing_members(tools.engine.dialect.name, self._record.selection)
+        self._eligible = Eligible(tools.engine.dialect.name, self._record.selection)
         self._closed = False
         #: the time of day in the call that is being made
         self._passing: Callable[[], dt.datetime]
@@ -201,7 +201,7 @@ class SqlRunLedger:
         claims: list[Claim | None] = [None] * len(wishes)
         halt = self._halt(row, now)
         allowance = self._allowance_of(row)
-        claiming = Claiming(turn, self._standing, self._call_id, allowance, wishes)
+        claiming = Claiming(turn, self._eligible, self._call_id, allowance, wishes)
         if halt is None:
             for number, wish in enumerate(wishes):
                 if claiming.allowance is None or claiming.allowance > 0:

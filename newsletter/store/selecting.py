@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,19 +33,19 @@ class _AttributeValue(FunctionElement[str]):
     inherit_cache = True
 
 
-class _Unindexed(FunctionElement[Any]):
+class Unindexed(FunctionElement[Any]):
     """A column of which SQLite uses no index here: without statistics it would begin a join with the largest table."""
 
     inherit_cache = True
 
 
-@compiles(_Unindexed)
-def _unindexed(element: _Unindexed, compiler: Any, **options: Any) -> str:
+@compiles(Unindexed)
+def _unindexed(element: Unindexed, compiler: Any, **options: Any) -> str:
     return f"+{compiler.process(element.clauses, **options)}"
 
 
-@compiles(_Unindexed, "postgresql")
-def _unindexed_on_postgresql(element: _Unindexed, compiler: Any, **options: Any) -> str:
+@compiles(Unindexed, "postgresql")
+def _unindexed_on_postgresql(element: Unindexed, compiler: Any, **options: Any) -> str:
     return str(compiler.process(element.clauses, **options))
 
 
@@ -107,8 +106,8 @@ def kept_out(lists: Sequence[int] | None = None) -> sa.Subquery:
             sa.func.min(suppression.c.at).label("first"),
         )
         .select_from(suppression)
-        .join(subscriber, subscriber.c.key == _Unindexed(suppression.c.key))
-        .join(membership, membership.c.subscriber_id == _Unindexed(subscriber.c.id))
+        .join(subscriber, subscriber.c.key == Unindexed(suppression.c.key))
+        .join(membership, membership.c.subscriber_id == Unindexed(subscriber.c.id))
         .where(
             in_scope(suppression, membership.c.list_id),
             ~lifted(suppression, membership.c.list_id),
@@ -117,56 +116,16 @@ def kept_out(lists: Sequence[int] | None = None) -> sa.Subquery:
         .group_by(membership.c.list_id, membership.c.subscriber_id, membership.c.state)
     )
     if lists is not None:
-        kept = kept.where(_Unindexed(membership.c.list_id).in_(lists))
+        kept = kept.where(Unindexed(membership.c.list_id).in_(lists))
     return kept.subquery("kept_out")
 
 
-def standing_members(dialect: str, selection: Selection) -> sa.Select[*tuple[Any, ...]]:
-    """(what a `Member` has, and standing) of those of the people `ids` who are selected; a row for each of their lists.
-
-    The law of `standings.everyone`, but asked of some hundred people who are named, on each claim: nothing is read but
-    their own rows, however many others there are. For `read_standings`.
-    """
-    standing = sa.case(
+def standing() -> sa.ColumnElement[int]:
+    """The standing of a row of `membership` joined with `subscriber`, at `now` (a parameter, in seconds)."""
+    return sa.case(
         (membership.c.state == ConsentState.UNSUBSCRIBED, SUPPRESSED),
         (standing_suppression(subscriber.c.key, membership.c.list_id), SUPPRESSED),
         (membership.c.state != ConsentState.SUBSCRIBED, PENDING),
         (subscriber.c.paused_until > sa.bindparam("now", type_=sa.BigInteger), PAUSED),
         else_=ELIGIBLE,
     )
-    named = sa.select(mailing_list.c.id).where(mailing_list.c.name.in_(selection.lists))
-    person = (subscriber.c.id, subscriber.c.key, subscriber.c.address, subscriber.c.name, subscriber.c.language)
-    columns = (*person, subscriber.c.timezone, subscriber.c.attributes, subscriber.c.measures_opens, standing)
-    if dialect == "sqlite":
-        # As one value: with each row that Python's driver fetches it may lose the interpreter to the threads that send.
-        chosen = sa.select(sa.func.json_group_array(sa.func.json_array(*columns)))
-    else:
-        chosen = sa.select(*columns)
-    return (
-        chosen.select_from(membership)
-        .join(subscriber, subscriber.c.id == membership.c.subscriber_id)
-        .where(
-            _one_of(dialect, membership.c.subscriber_id),
-            _Unindexed(membership.c.list_id).in_(named),
-            *fits(selection),
-        )
-    )
-
-
-def read_standings(
-    connection: sa.Connection, statement: sa.Select[*tuple[Any, ...]], ids: Sequence[int], now: int
-) -> Iterable[Sequence[Any]]:
-    """The rows of `standing_members` at `now`, in seconds. The ids are one value, so that the statement is the same for
-    any number of people."""
-    if connection.dialect.name == "postgresql":
-        return connection.execute(statement, {"ids": list(ids), "now": now}).all()
-    found: list[Sequence[Any]] = json.loads(
-        connection.scalar(statement, {"ids": f"[{','.join(map(str, ids))}]", "now": now})
-    )
-    return found
-
-
-def _one_of(dialect: str, column: sa.Column[int]) -> sa.ColumnElement[bool]:
-    if dialect == "postgresql":
-        return column == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.BigInteger)))
-    return column.in_(sa.select(sa.func.json_each(sa.bindparam("ids")).table_valued("value").c.value))

@@ -1,8 +1,8 @@
 """Everyone on some lists, in one standing each, the lists read from end to end.
 
-The law is that of `selecting.standing_members`, which is asked of a few people who are named. Here the states of a
-list come as texts of ids, some thousand a time, and those whom something else keeps out are taken from them: a row of
-its own for each of a million people takes twice the time, and so does a join with everything else in the database.
+The law is that of `eligible`, which is asked of a few people who are named. Here the states of a list come as texts of
+ids, some thousand a time, and those whom something else keeps out are taken from them: a row of its own for each of a
+million people takes twice the time, and so does a join with everything else in the database.
 """
 
 from __future__ import annotations

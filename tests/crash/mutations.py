@@ -13,7 +13,7 @@ from python_http_client.exceptions import HTTPError
 
 from newsletter.delivery.states import STATE_BITS, DeliveryState
 from newsletter.providers import sendgrid_transport
-from newsletter.store import claiming, journal, recovery
+from newsletter.store import eligible, journal, recovery
 from newsletter.store.batch_rows import BatchRow
 from newsletter.store.recovery import resend_unknown
 
@@ -54,7 +54,7 @@ class _AnyStanding:
 
 def no_suppression_recheck() -> None:
     """Whoever was in the frozen audience is mailed, whatever they said since."""
-    claiming.ELIGIBLE = _AnyStanding()  # type: ignore[assignment, attr-defined]
+    eligible.ELIGIBLE = _AnyStanding()  # type: ignore[assignment, attr-defined]
 
 
 def library_retries() -> None:
