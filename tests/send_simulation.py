@@ -219,6 +219,10 @@ class WatchedLedger:
         finally:
             self._user.release()
 
+    def look_ahead(self, *, now: dt.datetime) -> None:
+        assert self._user.acquire(blocking=False), "two threads use the ledger at once"
+        self._user.release()
+
     def may_call(self) -> bool:
         return self.may()
 

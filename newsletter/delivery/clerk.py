@@ -302,6 +302,8 @@ class Clerk:
         if written or exchange.claims:
             self._well_again()
             self._tell(written, exchange)
+        if exchange.claims and not self.end.is_set():
+            self._ledger.look_ahead(now=now)
 
     def _answer(self, exchange: Exchange, wishing: list[_Request]) -> None:
         for request, claim in zip(wishing, exchange.claims, strict=True):

@@ -106,6 +106,9 @@ class DryLedger:
         next_due = self._waiting[0][0] if self._waiting else None
         return Exchange(claims, self._halt(now), next_due)
 
+    def look_ahead(self, *, now: dt.datetime) -> None:
+        """See `RunLedger`. Nothing is gained by it in memory."""
+
     def may_call(self) -> bool:
         """See `RunLedger`."""
         return True

@@ -57,6 +57,11 @@ class RunLedger(Protocol):
         """
         ...
 
+    def look_ahead(self, *, now: dt.datetime) -> None:
+        """To be called while the threads are busy: what the next exchange will need may be read now. Changes nothing,
+        and leaves to that exchange to say what is wrong with the database."""
+        ...
+
     def may_call(self) -> bool:
         """Whether the hold on the run certainly stands, for another call; asked right before each. Costs nothing."""
         ...

@@ -6,7 +6,7 @@ People are read when they are needed; what is held of a million of them are thei
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -24,23 +24,23 @@ from newsletter.settings.suggest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
-class IssueAudience:
-    """The members of an issue and everyone else on its lists.
+class AudienceNumbers:
+    """How many members an issue has, and how many else are on its lists: all that a send asks before it plans a run.
 
-    `rows` are the rows of subscriber files that came to nothing; `previous` is how many members the newsletter's last
-    run had, None before the first.
+    `numbers` is what `AudienceStore.count` says; `rows` are the rows of subscriber files that came to nothing;
+    `previous` is how many members the newsletter's last run had, None before the first.
     """
 
     store: AudienceStore
     selection: Selection
-    plan: PlannedAudience
+    numbers: Mapping[str, int]
     rows: LeftOutRows
     previous: int | None
 
     @property
     def planned(self) -> int:
         """How many members there are."""
-        return len(self.plan.members)
+        return self.numbers["planned"]
 
     def timezones(self) -> Sequence[str]:
         """The time zones of the members, each once, as they are kept."""
@@ -48,10 +48,15 @@ class IssueAudience:
 
     def left_out(self) -> dict[Exclusion, int]:
         """How many are left out for each reason that occurs, in the order of `Exclusion`."""
-        counts = {
-            reason: len(self.plan.excluded.get(reason, ())) + self.rows.counts.get(reason, 0) for reason in Exclusion
-        }
+        counts = {reason: self.numbers.get(reason, 0) + self.rows.counts.get(reason, 0) for reason in Exclusion}
         return {reason: count for reason, count in counts.items() if count}
+
+
+@dataclass(frozen=True, slots=True)
+class IssueAudience(AudienceNumbers):
+    """The members of an issue and everyone else on its lists, one by one."""
+
+    plan: PlannedAudience
 
     def members(self) -> Iterator[Member]:
         """The members, by id."""
@@ -120,9 +125,16 @@ def refuse_unknown_lists(request: IssueRequest, selection: Selection, store: Aud
             )
 
 
+def numbers_of(request: IssueRequest, selection: Selection, store: AudienceStore, rows: LeftOutRows) -> AudienceNumbers:
+    """The audience as the database has it now, counted; `rows` are what came of the subscriber files."""
+    return AudienceNumbers(store, selection, store.count(selection), rows, store.last_planned(request.name))
+
+
 def audience_of(request: IssueRequest, selection: Selection, store: AudienceStore, rows: LeftOutRows) -> IssueAudience:
-    """The audience as the database has it now; `rows` are what came of the subscriber files."""
-    return IssueAudience(store, selection, store.plan(selection), rows, store.last_planned(request.name))
+    """The same with everybody in it."""
+    plan = store.plan(selection)
+    numbers = {"planned": len(plan.members)} | {str(reason): len(ids) for reason, ids in plan.excluded.items()}
+    return IssueAudience(store, selection, numbers, rows, store.last_planned(request.name), plan)
 
 
 def _holds(ids: Sequence[int], number: int) -> bool:

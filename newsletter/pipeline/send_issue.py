@@ -20,7 +20,7 @@ from newsletter.delivery.run_values import RunPlan, Sharing, Window
 from newsletter.delivery.send import SendResult, SendTerms, send_run
 from newsletter.errors import NewsletterError, TemporaryError
 from newsletter.events.tracking import TrackingStore
-from newsletter.pipeline.issue_audience import IssueAudience
+from newsletter.pipeline.issue_audience import AudienceNumbers
 from newsletter.pipeline.onlookers import BalanceTeller, OnBalance, Onlookers
 from newsletter.pipeline.prepare import Prepared, letterhead_of
 from newsletter.pipeline.run_report import RunReport, report
@@ -136,7 +136,7 @@ def refuse_unapproved(prepared: Prepared, ledger: Ledger) -> None:
 
 def ready_to_send(
     prepared: Prepared,
-    audience: IssueAudience,
+    audience: AudienceNumbers,
     last_test: guards.LastTest | None,
     rate: float | None,
     now: dt.datetime,

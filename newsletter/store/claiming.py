@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 from newsletter.audience.model import Member
@@ -27,12 +27,14 @@ CallId = Callable[[int, int, int], str]
 
 
 class Claiming:
-    """The wishes of one exchange. `allowance` is how many members may be claimed yet (None: all)."""
+    """The wishes of one exchange. `known` are members who may be mailed, by id; `allowance` is how many may be claimed
+    yet (None: all)."""
 
     def __init__(
         self,
         turn: Turn,
         eligible: Eligible,
+        known: Mapping[int, Member],
         call_id: CallId,
         allowance: int | None,
         wishes: Sequence[Wish],
@@ -45,7 +47,7 @@ class Claiming:
         self._call_id = call_id
         # how many the wishes behind the one at hand are for: they are looked up along with its own
         self._ahead = sum(wish.size for wish in wishes)
-        self._looked_up: dict[int, Member | None] = {}
+        self._looked_up: dict[int, Member | None] = {**known}
         self._asking = any(wish.admit for wish in wishes)
         self._most_batches = len(wishes) * (_BATCHES_A_WISH if self._asking else 1)
         self._wished = 0

@@ -1,6 +1,6 @@
 """The connection to the database: SQLite so that what is committed survives a power cut, or PostgreSQL.
 
-Every transaction of the program goes through `reading` or `writing`.
+Every transaction of the program goes through `reading` or `writing`, but for what one statement `asking` reads.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _UNUSED_SINCE = "newsletter_unused_since"
 #: All engines that are in use; their pools are closed when the program ends.
 _OPEN: WeakSet[sa.Engine] = WeakSet()
 #: An execution option, for the events below.
-_READING, _STAGING = "newsletter_reading", "newsletter_staging"
+_READING, _STAGING, _ASKING = "newsletter_reading", "newsletter_staging", "newsletter_asking"
 
 
 def open_engine(url: str, folder: Path, *, mounts: str | None = None) -> sa.Engine:
@@ -85,6 +85,13 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     On SQLite it is the only one that writes, from its first statement on.
     """
     with failures(engine.url), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def asking(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """One statement that reads, in a transaction that begins and ends with it."""
+    with failures(engine.url), engine.execution_options(**{_ASKING: True}).connect() as connection:
         yield connection
 
 
@@ -180,6 +187,8 @@ def _sqlite_engine(path: Path) -> sa.Engine:
     def _begin(connection: sa.Connection) -> None:
         # A writer that began as a reader could fail at its first write, without waiting.
         options = connection.get_execution_options()
+        if options.get(_ASKING, False):
+            return
         only_read = options.get(_READING, False)
         connection.exec_driver_sql(f"PRAGMA query_only = {int(only_read)}")
         connection.exec_driver_sql("BEGIN" if only_read or options.get(_STAGING, False) else "BEGIN IMMEDIATE")

@@ -22,7 +22,7 @@ from newsletter.store.person_rows import seconds
 from newsletter.store.run_rows import packed_selection, run_name
 from newsletter.store.run_windows import KeptWindow, kept_window, new_window
 from newsletter.store.selecting import ELIGIBLE, PAUSED, PENDING, SUPPRESSED
-from newsletter.store.standings import everyone
+from newsletter.store.standings import everyone, numbers
 from newsletter.store.state_bytes import alike
 from newsletter.store.tables import batch, run, run_exclusion, subscriber
 
@@ -75,10 +75,7 @@ def plan(connection: sa.Connection, selection: Selection, *, now: dt.datetime) -
 
 def count(connection: sa.Connection, selection: Selection, *, now: dt.datetime) -> Mapping[str, int]:
     """`planned`, and how many are left out for each reason that occurs."""
-    counts: Counter[int] = Counter()
-    for some in everyone(connection, selection, seconds(now)):
-        for (standing, _), ids in some.items():
-            counts[standing] += len(ids)
+    counts = numbers(connection, selection, seconds(now))
     return {"planned": counts[ELIGIBLE]} | {str(reason): number for reason, number in _excluded(counts).items()}
 
 

@@ -26,6 +26,7 @@ from newsletter.store.claiming import Claiming
 from newsletter.store.delivery_notes import clean, drop_notes, keep_notes
 from newsletter.store.eligible import Eligible
 from newsletter.store.engine import reading, writing
+from newsletter.store.foresight import Foresight
 from newsletter.store.journal import Claimed, Entry, Event, Journal
 from newsletter.store.person_rows import moment, seconds
 from newsletter.store.recovery import let_go_of
@@ -81,6 +82,7 @@ class SqlRunLedger:
         self._hands = Hands(row.id, sender.id, counts, windows)
         self._limit = self._allowance = limit
         self._eligible = Eligible(tools.engine.dialect.name, self._record.selection)
+        self._foresight = Foresight(tools.engine, self._eligible)
         self._closed = False
         #: the time of day in the call that is being made
         self._passing: Callable[[], dt.datetime]
@@ -104,6 +106,10 @@ class SqlRunLedger:
             except Stale:
                 self._hands.outdated = True
         raise TemporaryError("others change the same deliveries all the time", hint="Run the same command again.")
+
+    def look_ahead(self, *, now: dt.datetime) -> None:
+        """See `RunLedger`."""
+        self._foresight.look(now=now)
 
     def may_call(self) -> bool:
         """See `RunLedger`."""
@@ -201,12 +207,16 @@ class SqlRunLedger:
         claims: list[Claim | None] = [None] * len(wishes)
         halt = self._halt(row, now)
         allowance = self._allowance_of(row)
-        claiming = Claiming(turn, self._eligible, self._call_id, allowance, wishes)
+        known = self._foresight.known(connection)
+        claiming = Claiming(turn, self._eligible, known, self._call_id, allowance, wishes)
         if halt is None:
             for number, wish in enumerate(wishes):
                 if claiming.allowance is None or claiming.allowance > 0:
                     claims[number] = claiming.grant(wish)
         turn.finish()
+        if self._foresight.possible:
+            claimed = sum(len(one.members) for one in turn.claims)
+            self._foresight.look_for(turn.next_ids(claimed, -(-claimed // row.batch_size)))
         if row.summed:  # it ended, and this is said once more of calls that were reported
             move(connection, row.id, turn.moves())
         for write in words:  # after the batches, as everybody does: no two wait for each other

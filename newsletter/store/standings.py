@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from newsletter.audience.model import ConsentState
 from newsletter.audience.people import Selection
-from newsletter.store.selecting import ELIGIBLE, PAUSED, PENDING, SUPPRESSED, fits, kept_out, list_ids
+from newsletter.store.selecting import ELIGIBLE, PAUSED, PENDING, SUPPRESSED, Unindexed, fits, kept_out, list_ids
+from newsletter.store.suppressions import standing_suppression
 from newsletter.store.tables import membership, subscriber
 
 #: How many of a list are looked at together.
@@ -52,6 +53,46 @@ def everyone(
         upto = _end(connection, lists, after)
         yield _standings(connection.execute(states, {"after": after, "upto": upto}).all(), barred, after, upto)
         after = upto
+
+
+def numbers(connection: sa.Connection, selection: Selection, now: int) -> Counter[int]:
+    """How many are in each standing at `now` (in seconds), in a transaction that sees one state of the database."""
+    lists = list_ids(connection, selection)
+    if len(lists) == 1:
+        return _numbers_of_list(connection, selection, lists[0], now)
+    counts: Counter[int] = Counter()  # who is on several is counted once
+    for some in everyone(connection, selection, now):
+        for (standing, _), ids in some.items():
+            counts[standing] += len(ids)
+    return counts
+
+
+def _numbers_of_list(connection: sa.Connection, selection: Selection, of_list: int, now: int) -> Counter[int]:
+    """On one list everybody has one row: whom else something keeps out is counted by itself, and they are few."""
+    kept, person, conditions = kept_out([of_list]), membership.c.subscriber_id, fits(selection)
+    on_it: sa.FromClause = membership
+    of_them: sa.FromClause = kept
+    if conditions:
+        on_it = on_it.join(subscriber, subscriber.c.id == person)
+        of_them = of_them.join(subscriber, subscriber.c.id == kept.c.subscriber_id)
+    of_subscribed = sa.func.count().filter(membership.c.state == ConsentState.SUBSCRIBED)
+    left = sa.func.count().filter(membership.c.state == ConsentState.UNSUBSCRIBED)
+    found = sa.select(sa.func.count(), of_subscribed, left).select_from(on_it)
+    everybody, subscribed, gone = connection.execute(found.where(membership.c.list_id == of_list, *conditions)).one()
+    kept_subscribed = sa.func.count().filter(kept.c.state == ConsentState.SUBSCRIBED)
+    these = sa.select(sa.func.count(), kept_subscribed).select_from(of_them).where(*conditions)
+    held, held_subscribed = connection.execute(these).one()
+    waiting = (
+        sa.select(sa.func.count())
+        .select_from(subscriber.join(membership, person == Unindexed(subscriber.c.id)))
+        .where(subscriber.c.paused_until > now, Unindexed(membership.c.list_id) == of_list, *conditions)
+        .where(membership.c.state == ConsentState.SUBSCRIBED)
+        .where(~standing_suppression(subscriber.c.key, membership.c.list_id))
+    )
+    pausing = connection.scalars(waiting).one()
+    counts = Counter({SUPPRESSED: gone + held, PAUSED: pausing, ELIGIBLE: subscribed - held_subscribed - pausing})
+    counts[PENDING] = everybody - counts.total()
+    return counts
 
 
 def _end(connection: sa.Connection, lists: Sequence[int], after: int) -> int:

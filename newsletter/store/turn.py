@@ -107,6 +107,18 @@ class Turn:
             if self.look(row.number) is None and row.number not in self._let_go:
                 yield self._take_row(row)
 
+    def next_ids(self, most: int, batches: int) -> list[int]:
+        """So many who are likely to be claimed next: what is left of the batches in hand, then of some that are due. To
+        be called when all is written."""
+        ids: list[int] = []
+        for number in self.numbers():
+            if len(ids) < most and (one := self.look(number)) is not None:
+                ids += map(one.row.ids.__getitem__, one.schedule.pending)
+        if len(ids) < most:
+            for row in due_batches(self.connection, self._hands.run_id, seconds(self.now), batches, self._hands.only):
+                ids += row.ids
+        return ids[:most]
+
     def cancel_waiting(self) -> None:
         """The run was cancelled: whoever was granted in a claim that nobody was given waits for no other."""
         for one in self._changed.values():

@@ -16,11 +16,13 @@ from newsletter.settings.loaded import Loaded
 from newsletter.wiring.parts import audience_store, signing_keys, template_roots
 
 if TYPE_CHECKING:
+    from newsletter.audience.people import Selection
     from newsletter.audience.store import AudienceStore
     from newsletter.delivery.provider import MailProvider
     from newsletter.issue.model import Issue
     from newsletter.pipeline.dry_run import DryRun
-    from newsletter.pipeline.issue_audience import IssueAudience
+    from newsletter.pipeline.issue_audience import AudienceNumbers, IssueAudience
+    from newsletter.pipeline.left_out_rows import LeftOutRows
     from newsletter.pipeline.prepare import Prepared
     from newsletter.pipeline.request import IssueRequest
     from newsletter.pipeline.sample_mail import SampleMail
@@ -136,7 +138,28 @@ def synced_audience(
 ) -> Iterator[IssueAudience]:
     """The audience of the issue, after the subscriber files were synced. No run is planned by it. `store` is the
     database, where it is open already."""
-    from newsletter.pipeline.issue_audience import audience_of, lists_of, refuse_unknown_lists
+    from newsletter.pipeline.issue_audience import audience_of
+
+    with _synced(request, issue, say, store) as (selection, there, rows):
+        yield audience_of(request, selection, there, rows)
+
+
+def synced_numbers(
+    request: IssueRequest, issue: Issue, say: Callable[[str], None], store: AudienceStore | None = None
+) -> AudienceNumbers:
+    """The same, counted."""
+    from newsletter.pipeline.issue_audience import numbers_of
+
+    with _synced(request, issue, say, store) as (selection, there, rows):
+        return numbers_of(request, selection, there, rows)
+
+
+@contextmanager
+def _synced(
+    request: IssueRequest, issue: Issue, say: Callable[[str], None], store: AudienceStore | None
+) -> Iterator[tuple[Selection, AudienceStore, LeftOutRows]]:
+    """Whom the issue is for, where they are, and the rows of subscriber files that came to nothing."""
+    from newsletter.pipeline.issue_audience import lists_of, refuse_unknown_lists
     from newsletter.pipeline.left_out_rows import LeftOutRows
     from newsletter.pipeline.subscriber_files import sync_before_sending
 
@@ -146,4 +169,4 @@ def synced_audience(
     with closing(LeftOutRows(selection.lists)) as rows:
         sync_before_sending(store, request.loaded, rows, now=dt.datetime.now(dt.UTC))
         refuse_unknown_lists(request, selection, store, rows)
-        yield audience_of(request, selection, store, rows)
+        yield selection, store, rows

@@ -41,7 +41,7 @@ from newsletter.settings.loaded import Loaded
 from newsletter.settings.model import Schedule
 from newsletter.settings.pick import pick_newsletter
 from newsletter.wiring.cluster import refuse_unfit
-from newsletter.wiring.issues import branching_values, synced_audience
+from newsletter.wiring.issues import branching_values, synced_numbers
 from newsletter.wiring.mail_providers import mail_provider
 from newsletter.wiring.pacing import pacing
 from newsletter.wiring.parts import audience_store, ledger, signing_keys, template_roots
@@ -132,8 +132,8 @@ class _SettingsNewsroom:
         live = self._live(request, ready)
         try:
             rate = pacing(self.loaded, live.provider.name).rate
-            with synced_audience(request, ready.issue, self.say, self.people) as audience:
-                to_send = ready_to_send(ready, audience, last_test, rate, now_there(request), slot.deadline)
+            numbers = synced_numbers(request, ready.issue, self.say, self.people)
+            to_send = ready_to_send(ready, numbers, last_test, rate, now_there(request), slot.deadline)
             _refuse_changed(request, fingerprint)
             begin()
             frozen = plan_run(to_send, self.runs, live.provider.name, now=dt.datetime.now(dt.UTC))

@@ -27,7 +27,7 @@ from newsletter.pipeline.send_issue import ReadyToSend, SendTools, plan_run, rea
 from newsletter.pipeline.send_test import SentTest, addresses_typed, send_test
 from newsletter.pipeline.share_run import look_on, share_issue, share_planned
 from newsletter.wiring.cluster import refuse_unfit
-from newsletter.wiring.issues import branching_values, synced_audience
+from newsletter.wiring.issues import branching_values, synced_numbers
 from newsletter.wiring.mail_providers import mail_provider
 from newsletter.wiring.pacing import pacing
 from newsletter.wiring.parts import audience_store, ledger, signing_keys, template_roots, tracking_store
@@ -64,9 +64,9 @@ class LiveSend:
 
     def ready(self, say: Say) -> ReadyToSend:
         """The audience after the subscriber files were synced, past every guard but the count. Raises GuardRefused."""
-        with synced_audience(self.request, self.prepared.issue, say, self.people) as audience:
-            rate = pacing(self.request.loaded, self.provider.name).rate
-            return ready_to_send(self.prepared, audience, self.last_test, rate, now_there(self.request))
+        numbers = synced_numbers(self.request, self.prepared.issue, say, self.people)
+        rate = pacing(self.request.loaded, self.provider.name).rate
+        return ready_to_send(self.prepared, numbers, self.last_test, rate, now_there(self.request))
 
     @property
     def by_workers(self) -> bool:

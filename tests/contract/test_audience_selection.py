@@ -150,6 +150,7 @@ def test_tags_and_attributes_are_compared_whole(
     join(store, "eve", "daily")
     chosen = Selection(lists=("daily", "weekly"), **selection)  # type: ignore[arg-type]  # by name
     assert who(store, chosen) == expected.split()
+    assert store.count(chosen) == {"planned": len(expected.split())}
     assert [one.key.partition("@")[0] for one in store.people(chosen)] == expected.split()
 
 
