@@ -7,6 +7,7 @@ million people takes twice the time, and so does a join with everything else in 
 
 from __future__ import annotations
 
+import json
 from array import array
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -142,7 +143,7 @@ def _standings(
     pausing = _between(barred.pausing, after, upto)
     kept = {one: _between(ids, after, upto) for one, ids in barred.kept.items()}
     for one, zone, *texts in rows:
-        subscribed, left, other = ([*map(int, text.split())] if text else [] for text in texts)
+        subscribed, left, other = (_ids(text) for text in texts)
         found[SUPPRESSED, zone] += left
         for standing, ids in ((PENDING, other), (ELIGIBLE, subscribed)):
             stay = _without(found[SUPPRESSED, zone], ids, kept.get(one))
@@ -200,8 +201,13 @@ def _groups(
     group = person.op("/")(sa.literal_column(str(_PEOPLE_A_TIME)))  # both databases cut, and do not round
     wanted = sa.select(kind, _as_text(person)).where(condition).group_by(kind, group).order_by(kind, group)
     for found, text in connection.execute(wanted, execution_options={"yield_per": 20}):
-        yield found, sorted(map(int, text.split()))
+        yield found, sorted(_ids(text))
 
 
 def _as_text(person: sa.ColumnElement[int]) -> sa.FunctionElement[str]:
-    return sa.func.aggregate_strings(sa.cast(person, sa.Text), " ")
+    return sa.func.aggregate_strings(sa.cast(person, sa.Text), ",")
+
+
+def _ids(text: str | None) -> list[int]:
+    numbers: list[int] = json.loads(f"[{text or ''}]")  # in half the time of `split` and `int`
+    return numbers

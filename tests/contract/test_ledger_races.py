@@ -8,12 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from ledger_runs import DAILY, NOW, S, ledger_of, planned, report, states
 
 from newsletter.delivery.model import Accepted, Busy
 from newsletter.delivery.run_values import Claim, Halt, Report, Wish
 from newsletter.delivery.states import Mark, RunState
+from newsletter.store import foresight
 from newsletter.store.audience import SqlAudience
 from newsletter.store.run_ledger import SqlRunLedger
 
@@ -53,7 +55,10 @@ def test_events_that_come_while_their_batch_is_being_sent_are_all_kept(
     assert ledger.balance(run_id).marks == {Mark.DELIVERED: 300}
 
 
-def test_nobody_is_claimed_after_they_left(database: sa.Engine, audience_store: SqlAudience, tmp_path: Path) -> None:
+def test_nobody_is_claimed_after_they_left(
+    database: sa.Engine, audience_store: SqlAudience, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foresight, "_WORTH_IT", 1)
     ledger = ledger_of(database, tmp_path)
     run_id = planned(audience_store, ledger, 400, size=40)
     members = list(audience_store.members(audience_store.plan(DAILY).members))
@@ -80,6 +85,7 @@ def test_nobody_is_claimed_after_they_left(database: sa.Engine, audience_store: 
                 break
             claimed |= {member.id: before for member in claim.members}
             reports = [report(claim)]
+            handle.look_ahead(now=NOW)
         leaving.result()
     assert exchange.halt is Halt.DONE
     assert [one for one, at in claimed.items() if left.get(one, at) < at] == []
