@@ -30,6 +30,9 @@ _OF_MEMBER = (
     subscriber.c.measures_opens,
 )
 
+#: People with their standings: from SQLite their columns as JSON, in a tenth of the memory that they take.
+Answer = str | Sequence[sa.Row[*tuple[Any, ...]]]
+
 
 class Eligible:
     """Those of a selection who may be mailed."""
@@ -48,11 +51,18 @@ class Eligible:
 
     def among(self, connection: sa.Connection, ids: Sequence[int], now: int) -> dict[int, Member]:
         """These people, by id, as they are now, without those who may not be mailed at `now` (in seconds)."""
+        return self.read(self.ask(connection, ids, now))
+
+    def ask(self, connection: sa.Connection, ids: Sequence[int], now: int) -> Answer:
+        """One statement; what it answers is to be read."""
         if self._sqlite:
-            answer: Any = connection.scalar(self._statement, {"ids": f"[{','.join(map(str, ids))}]", "now": now})
-            columns: Sequence[Sequence[Any]] = json.loads(answer)
-        else:
-            columns = [*zip(*connection.execute(self._statement, {"ids": list(ids), "now": now}), strict=True)]
+            return str(connection.scalar(self._statement, {"ids": f"[{','.join(map(str, ids))}]", "now": now}))
+        return connection.execute(self._statement, {"ids": list(ids), "now": now}).all()
+
+    def read(self, answer: Answer) -> dict[int, Member]:
+        """What `among` returns, of an answer."""
+        columns: Sequence[Sequence[Any]]
+        columns = json.loads(answer) if isinstance(answer, str) else [*zip(*answer, strict=True)]
         if not columns:
             return {}
         *columns, standings = columns

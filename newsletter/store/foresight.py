@@ -7,7 +7,7 @@ connection (https://www.sqlite.org/pragma.html#pragma_data_version). PostgreSQL 
 reading in a process of its own.
 
 While threads send, each statement that the driver makes may wait some milliseconds for the interpreter: so all that can
-be found out within the exchange is, and one statement is left.
+be found out within the exchange is, and one statement is left, whose answer the next exchange reads.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import contextlib
 import datetime as dt
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from newsletter.audience.model import Member
 from newsletter.errors import NewsletterError
-from newsletter.store.eligible import Eligible
+from newsletter.store.eligible import Answer, Eligible
 from newsletter.store.engine import asking
 from newsletter.store.person_rows import seconds
 
@@ -49,7 +49,7 @@ class Foresight:
     _next: Sequence[int] = ()
     _others: tuple[sqlite3.Connection, int] | None = None
     _seen: _Seen | None = None
-    _known: Mapping[int, Member] = field(default_factory=dict)
+    _answer: Answer = ()
 
     @property
     def possible(self) -> bool:
@@ -58,15 +58,15 @@ class Foresight:
 
     def known(self, connection: sa.Connection) -> Mapping[int, Member]:
         """Members who may be mailed, by id, in the state that this transaction sees. What was read is told once."""
-        seen, known = self._seen, self._known
-        self._next, self._seen, self._known = (), None, {}
+        seen, answer = self._seen, self._answer
+        self._next, self._seen, self._answer = (), None, ()
         if not self.possible:
             return {}
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         [others] = driver.execute("PRAGMA data_version").fetchone()
         self._others = driver, others
-        return known if seen == _Seen(driver, others, driver.total_changes) else {}
+        return self.eligible.read(answer) if seen == _Seen(driver, others, driver.total_changes) else {}
 
     def look_for(self, ids: Sequence[int]) -> None:
         """Said within the same transaction: who is likely to be claimed next."""
@@ -81,5 +81,5 @@ class Foresight:
             if connection.connection.driver_connection is driver:
                 own = driver.total_changes
                 # whoever may not be mailed is asked about again: a pause ends without anything being written
-                self._known = self.eligible.among(connection, self._next, seconds(now))
+                self._answer = self.eligible.ask(connection, self._next, seconds(now))
                 self._seen = _Seen(driver, others, own)

@@ -10,13 +10,12 @@ import sqlalchemy as sa
 from fresh_databases import ERASURE_KEY
 from ledger_runs import NOW, claims, later, ledger_of, load, people, plan, report
 
-from newsletter.audience.model import Member
 from newsletter.audience.people import SuppressionReason
 from newsletter.delivery.run_values import Wish
 from newsletter.errors import OutputError
 from newsletter.store import foresight
 from newsletter.store.audience import SqlAudience
-from newsletter.store.eligible import Eligible
+from newsletter.store.eligible import Answer, Eligible
 from newsletter.store.engine import open_engine
 from newsletter.store.run_ledger import SqlRunLedger
 
@@ -42,13 +41,13 @@ def handle(
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by how many are asked about, with each question to the database."""
     numbers: list[int] = []
-    among = Eligible.among
+    ask = Eligible.ask
 
-    def noted(self: Eligible, connection: sa.Connection, ids: Sequence[int], now: int) -> dict[int, Member]:
+    def noted(self: Eligible, connection: sa.Connection, ids: Sequence[int], now: int) -> Answer:
         numbers.append(len(ids))
-        return among(self, connection, ids, now)
+        return ask(self, connection, ids, now)
 
-    monkeypatch.setattr(Eligible, "among", noted)
+    monkeypatch.setattr(Eligible, "ask", noted)
     return numbers
 
 
@@ -111,12 +110,12 @@ def test_what_somebody_changed_of_themselves_is_in_the_mail(handle: SqlRunLedger
 def test_a_database_that_cannot_be_read_ahead_is_told_by_the_exchange(
     handle: SqlRunLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> dict[int, Member]:
+    def full(*_: object) -> Answer:
         raise OutputError("the disk is full")
 
     [claim] = claims(handle, 1)
     with monkeypatch.context() as broken:
-        broken.setattr(Eligible, "among", full)
+        broken.setattr(Eligible, "ask", full)
         handle.look_ahead(now=NOW)
         with pytest.raises(OutputError, match="the disk is full"):
             handle.exchange([report(claim)], [Wish(2)], now=NOW)
