@@ -22,7 +22,7 @@ from typing import Any
 
 from newsletter.delivery.model import Batch, Recipients, Refused
 from newsletter.providers.sendgrid_transport import Body
-from newsletter.rendering.escaping import TEXT_LIMIT, clean_text, escape_value, plain_pattern
+from newsletter.rendering.escaping import TEXT_LIMIT, clean_text, clean_texts, escape_values, plain_pattern
 from newsletter.rendering.headers import (
     LONGEST_LINK,
     PLAIN_ADDRESS,
@@ -52,22 +52,34 @@ MOST_BYTES = 30_000_000
 _quoted = json.encoder.encode_basestring_ascii
 
 
+#: What becomes of many texts, one by one or together.
+_Write = Callable[[Sequence[str]], Sequence[str]]
+
+
 class _Plain(PlainColumn):
     """Texts that are the same in JSON and in the place that the pattern is for."""
 
-    def column(self, texts: Sequence[str], odd: Callable[[str], str]) -> Sequence[str]:
-        """The texts as they stand in JSON, between the quotes; what is not plain is written by `odd` before."""
+    def column(self, texts: Sequence[str], odd: _Write) -> Sequence[str]:
+        """The texts as they stand in JSON, between the quotes; those that are not plain are written by `odd` before."""
         return _written(texts, self.others(texts), odd)
 
 
-def _written(texts: Sequence[str], places: Sequence[int], write: Callable[[str], str]) -> Sequence[str]:
+def _written(texts: Sequence[str], places: Sequence[int], write: _Write) -> Sequence[str]:
     """The texts as they stand in JSON, between the quotes; those at these places are written before."""
     if not places:
         return texts
     column = list(texts)
-    for place in places:
-        column[place] = _quoted(write(texts[place]))[1:-1]
+    for place, written in zip(places, _in_json(write([texts[place] for place in places])), strict=True):
+        column[place] = written
     return column
+
+
+def _in_json(texts: Sequence[str]) -> Sequence[str]:
+    """The texts as they stand in JSON, between the quotes."""
+    lines = "\n".join(texts)
+    if "\\" in lines or lines.count("\n") != len(texts) - 1:  # else what parts the lines can be told from the texts
+        return [_quoted(text)[1:-1] for text in texts]
+    return _quoted(lines)[1:-1].split("\\n")
 
 
 #: The vendor refuses names that hold these; `=?` begins an encoded-word, which readers decode wherever it stands.
@@ -170,7 +182,7 @@ def _request(
     columns = [
         _people(addresses, some.names),
         *holes,
-        _PLAIN_IDS.column(some.message_ids, message_id_value),
+        _PLAIN_IDS.column(some.message_ids, lambda odd: [*map(message_id_value, odd)]),
         *([] if batch.letterhead.transactional else [_unsubscribe_headers(some)]),
         [arguments] * len(some),
         list(map(_quoted, some.ids)),
@@ -209,7 +221,7 @@ def _addressable(some: Recipients, refused: dict[str, Refused]) -> tuple[Recipie
 
 def _people(addresses: Sequence[str], names: Sequence[str]) -> Sequence[str]:
     """What stands behind `"email": `, up to the brace; `addresses` as they stand between quotes."""
-    names = _PLAIN_NAMES.column(names, _name)
+    names = _PLAIN_NAMES.column(names, _names)
     return [
         f'"{address}", "name": "{name}"' if name else f'"{address}"'
         for address, name in zip(addresses, names, strict=True)
@@ -245,7 +257,7 @@ def _hole_columns(rendered: RenderedIssue, some: Recipients) -> list[Sequence[st
         values = some.values[name]
         odd = range(len(values)) if plain is None else plain.others(values)
         for hole in holes:
-            columns.append(_written(values, odd, partial(escape_value, context=hole.context)))
+            columns.append(_written(values, odd, partial(escape_values, context=hole.context)))
     return columns
 
 
@@ -332,6 +344,12 @@ def _person(name: str, address: str) -> dict[str, str]:
 
 def _name(text: str) -> str:
     return clean_text(_NOT_IN_NAMES.sub(" ", clean_text(text)))
+
+
+def _names(texts: Sequence[str]) -> Sequence[str]:
+    """`_name` of each."""
+    clean = clean_texts(texts)
+    return list(map(_name, clean)) if _NOT_IN_NAMES.search("\n".join(clean)) else clean
 
 
 def _common_headers(letterhead: Letterhead) -> dict[str, str]:

@@ -79,7 +79,8 @@ def ascii_address(address: str) -> str:
 
 def recipient_field(name: str, address: str) -> bytes:
     """`To: Name <address>`; AddressError as in `ascii_address`."""
-    return _to(name, ascii_address(address))
+    [field] = recipient_fields([name], [ascii_address(address)])
+    return field
 
 
 def ascii_addresses(addresses: Sequence[str]) -> Sequence[str]:
@@ -97,13 +98,13 @@ def recipient_fields(names: Sequence[str], addresses: Sequence[str]) -> list[byt
     longest = max(map(len, names), default=0) + max(map(len, addresses), default=0)
     if longest < _LINE - 8 and _PLAIN_NAMES.all(names):
         return [f"To: {name} <{spec}>\r\n".encode("ascii") for name, spec in zip(names, addresses, strict=True)]
-    return list(map(_to, names, addresses))
-
-
-def _to(name: str, spec: str) -> bytes:
-    if len(name) + len(spec) < _LINE - 8 and _PLAIN_NAMES.plain(name):
-        return f"To: {name} <{spec}>\r\n".encode("ascii")
-    return _mailbox_field("To", name, spec)
+    odd = set(_PLAIN_NAMES.others(names))
+    return [
+        _mailbox_field("To", name, spec)
+        if place in odd or len(name) + len(spec) >= _LINE - 8
+        else f"To: {name} <{spec}>\r\n".encode("ascii")
+        for place, (name, spec) in enumerate(zip(names, addresses, strict=True))
+    ]
 
 
 def sender_field(field: str, mailbox: str) -> bytes:
@@ -247,14 +248,16 @@ def _encoded_words(text: str, column: int) -> str:
     as_base64 = -(-octets // 3) * 4 + 5 < quoted  # a little longer, and a person can read it in the source
     letter, write = ("b", _base64) if as_base64 else ("q", _quoted)
     size = _octets if as_base64 else _q_size
+    room = min(_WORD, _LINE - column) - _AROUND_WORD
+    whole = (octets if as_base64 else quoted) <= (room // 4 * 3 if as_base64 else room)
     words = []
-    for chunk in _chunks(text, size, column, as_base64):
+    for chunk in [text] if whole else _chunks(text, size, room, as_base64):
         words.append(f"=?utf-8?{letter}?{write(chunk)}?=")
     return _FOLD.join(words)
 
 
-def _chunks(text: str, size: Callable[[str], int], column: int, as_base64: bool) -> Iterator[str]:
-    room = min(_WORD, _LINE - column) - _AROUND_WORD
+def _chunks(text: str, size: Callable[[str], int], room: int, as_base64: bool) -> Iterator[str]:
+    """Whole characters, as many as have room in the first word, and in each that follows on a line of its own."""
     start, used = 0, 0
     for at, char in enumerate(text):
         needed = size(char)

@@ -68,11 +68,22 @@ class ValueEncoder:
         """For each context the bytes of each value."""
         if values.count(values[0]) == len(values):
             return [[one] * len(values) for one in self.encode(values[0])]
-        if self._plain is not None and self._plain.all(values) and not any(one.startswith("From ") for one in values):
-            return [[one.encode("ascii") + _SOFT if one else b"" for one in values]] * len(self._contexts)
+        if self._plain is not None:
+            return self._as_texts(values, self._plain)
         if self._links and (encoded := self._as_links(values)) is not None:
             return encoded
         return list(zip(*map(self.encode, values), strict=True))
+
+    def _as_texts(self, values: Sequence[str], plain: PlainColumn) -> Sequence[Sequence[bytes]]:
+        odd = set(plain.others(values)).union(place for place, one in enumerate(values) if one.startswith("From "))
+        if not odd:
+            return [[one.encode("ascii") + _SOFT if one else b"" for one in values]] * len(self._contexts)
+        usual = [b"" if place in odd or not one else one.encode("ascii") + _SOFT for place, one in enumerate(values)]
+        columns = [usual, *(usual.copy() for _ in self._contexts[1:])]
+        for place in odd:
+            for column, encoded in zip(columns, self._slowly(values[place]), strict=True):
+                column[place] = encoded
+        return columns
 
     def _as_links(self, values: Sequence[str]) -> Sequence[Sequence[bytes]] | None:
         """Links that differ in their token only, all of one length; None where they are others."""
@@ -87,12 +98,12 @@ class ValueEncoder:
             return None
         ends = tokens.encode("ascii")
         places = range(0, len(ends), length)
-        encoded: list[Sequence[bytes]] = []
-        for before, cuts in known.contexts:
+        made: dict[tuple[bytes, Sequence[tuple[int, int]]], Sequence[bytes]] = {}
+        for before, cuts in dict.fromkeys(known.contexts):  # mostly it is the same in all of them
             form = before.replace(b"%", b"%%") + len(cuts) * (b"%b" + _SOFT)
             columns = [[ends[at + cut : at + stop] for at in places] for cut, stop in cuts]
-            encoded.append(list(map(form.__mod__, zip(*columns, strict=True))))
-        return encoded
+            made[before, cuts] = list(map(form.__mod__, zip(*columns, strict=True)))
+        return [made[one] for one in known.contexts]
 
     def _slowly(self, value: str) -> list[bytes]:
         return [encode_value(escape_value(value, context)) for context in self._contexts]

@@ -26,7 +26,10 @@ class PlainColumn:
 
     def others(self, texts: Sequence[str]) -> Sequence[int]:
         """The places of those that are not."""
-        return () if self.all(texts) else [place for place, text in enumerate(texts) if not self.plain(text)]
+        if self.all(texts):
+            return ()
+        match, most = self._one.fullmatch, self._most
+        return [place for place, text in enumerate(texts) if match(text) is None or len(text) > most]
 
     def plain(self, text: str) -> bool:
         """Whether this one is."""

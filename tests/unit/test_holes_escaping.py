@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from html import unescape
 from urllib.parse import urlsplit
@@ -10,9 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from newsletter.rendering.escaping import TEXT_LIMIT, URL_LIMIT, clean_text, clean_url, escape_value
+from newsletter.rendering import escaping
+from newsletter.rendering.escaping import (
+    TEXT_LIMIT,
+    URL_LIMIT,
+    clean_text,
+    clean_texts,
+    clean_url,
+    escape_value,
+    escape_values,
+)
 from newsletter.rendering.model import HoleContext
 
+NAME_LIKE = st.sampled_from("ab & <'.\u00eb\u738b\u0308\u3164\u200d ")
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=400)
 
 
@@ -54,6 +65,19 @@ def test_clean_text_is_one_short_harmless_line(raw: str) -> None:
     assert not any(unicodedata.category(char) in {"Cc", "Cs"} for char in clean)
     assert not any(unicodedata.bidirectional(char) in {"LRE", "RLE", "LRO", "RLO", "PDF"} for char in clean)
     assert not any(unicodedata.bidirectional(char) in {"LRI", "RLI", "FSI", "PDI"} for char in clean)
+
+
+def test_no_character_is_passed_over_that_a_close_look_would_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [text for code in range(0x110000) if escaping._CLEAN.fullmatch(text := chr(code))]
+    quickly = list(map(clean_text, texts))
+    monkeypatch.setattr(escaping, "_CLEAN", re.compile("(?!)"))
+    assert list(map(clean_text, texts)) == quickly
+
+
+@given(st.lists(ANY_TEXT | st.text(NAME_LIKE, max_size=8), max_size=5), st.sampled_from(HoleContext))
+def test_many_become_what_each_becomes(values: list[str], context: HoleContext) -> None:
+    assert list(clean_texts(values)) == list(map(clean_text, values))
+    assert list(escape_values(values, context)) == [escape_value(value, context) for value in values]
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,14 @@ def test_most_people_are_plain() -> None:
         unsubscribe_url="https://news.example.com/u/t",
         values={"name": "Ada Lovelace", "email": "p1@example.com", "unsubscribe_url": "https://news.example.com/u/t"},
     )
-    with mock.patch.object(sendgrid_body, "escape_value", side_effect=AssertionError("looked at one by one")):
+    with mock.patch.object(sendgrid_body, "escape_values", side_effect=AssertionError("looked at one by one")):
         bodies, refused = said([ada])
     assert (len(bodies), refused) == (1, [])
+
+
+@given(st.lists(st.text(st.sampled_from('ab"\\nu0\n\r\x1f\u00eb\U0001f600\ud83d'), max_size=6), min_size=1, max_size=5))
+def test_texts_that_are_written_together_are_read_one_by_one(texts: list[str]) -> None:
+    assert [json.loads(f'"{one}"') for one in sendgrid_body._in_json(texts)] == texts
 
 
 def test_two_addresses_that_are_one_on_the_wire_are_never_in_one_request() -> None:
