@@ -12,7 +12,7 @@ from newsletter.delivery.provider import Blame, CallRefused
 from newsletter.errors import AudienceError, NewsletterError
 
 #: Messages that are made together.
-_AT_ONCE = 50
+_AT_ONCE = 100
 #: So many answers lost one after the other: the next would be too.
 _LOST_IN_A_ROW = 2
 

@@ -97,12 +97,9 @@ class ValueEncoder:
         if len(tokens) != length * len(values) or not _TOKEN.fullmatch(tokens):
             return None
         ends = tokens.encode("ascii")
-        places = range(0, len(ends), length)
         made: dict[tuple[bytes, Sequence[tuple[int, int]]], Sequence[bytes]] = {}
         for before, cuts in dict.fromkeys(known.contexts):  # mostly it is the same in all of them
-            form = before.replace(b"%", b"%%") + len(cuts) * (b"%b" + _SOFT)
-            columns = [[ends[at + cut : at + stop] for at in places] for cut, stop in cuts]
-            made[before, cuts] = list(map(form.__mod__, zip(*columns, strict=True)))
+            made[before, cuts] = _ended(before, cuts, ends, length)
         return [made[one] for one in known.contexts]
 
     def _slowly(self, value: str) -> list[bytes]:
@@ -123,6 +120,20 @@ class ValueEncoder:
         if head.count("/") > 1 and clean_url(value) == value:  # else the token could be a part of the host
             self._link = _Link(head, len(token), [_without_end(one, len(token)) for one in encoded])
         return encoded
+
+
+def _ended(before: bytes, cuts: Sequence[tuple[int, int]], ends: bytes, length: int) -> Sequence[bytes]:
+    """What stands before all of several ends of one length, with each of them behind it, cut as it must be. Written
+    letter by letter of all of them: that is quicker than one after the other."""
+    form = before + b"".join(bytes(stop - cut) + _SOFT for cut, stop in cuts)
+    size, number = len(form), len(ends) // length
+    whole = bytearray(form * number)
+    for count, (cut, stop) in enumerate(cuts):
+        shift = len(before) + count * len(_SOFT)
+        for place in range(cut, stop):
+            whole[shift + place :: size] = ends[place::length]
+    written = bytes(whole)
+    return [written[at : at + size] for at in range(0, len(written), size)]
 
 
 def _without_end(encoded: bytes, length: int) -> tuple[bytes, Sequence[tuple[int, int]]]:
