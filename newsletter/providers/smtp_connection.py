@@ -153,7 +153,7 @@ class SmtpConnection:
     def _envelope(self, mail: Mail, ahead: bool) -> Flow[Verdict]:
         """Writes the envelope, unless it went `ahead`, and reads what the server has to say to it. Raises Lost."""
         pipelining = self.offers.pipelining
-        commands = self._commands(mail)
+        commands = self._commands(mail).splitlines(keepends=True)
         replies: list[Reply] = []
         try:
             if not ahead:
@@ -220,8 +220,8 @@ class SmtpConnection:
         if following is not None and self._too_big(following):
             following = None
         try:
-            tail = DOT if following is None else b"".join((DOT, *self._commands(following)))
-            trouble = self._wire.write_message(mail.content, tail)
+            tail = DOT if following is None else DOT + self._commands(following)
+            trouble = self._wire.write_message(mail.content, mail.size, tail)
             if self._wire.owes:
                 trouble = yield from self._wire.message_flushed()
         except Lost as lost:
@@ -271,9 +271,11 @@ class SmtpConnection:
                 return outcome
         return Busy(f"before the whole message was sent: {lost}")
 
-    def _commands(self, mail: Mail) -> tuple[bytes, bytes, bytes]:
-        size = b"" if self.offers.size is None else b" SIZE=%d" % mail.size
-        return b"MAIL FROM:<%b>%b\r\n" % (mail.sender, size), b"RCPT TO:<%b>\r\n" % mail.recipient, b"DATA\r\n"
+    def _commands(self, mail: Mail) -> bytes:
+        """The envelope: three commands, a line each."""
+        if self.offers.size is None:
+            return b"MAIL FROM:<%b>\r\nRCPT TO:<%b>\r\nDATA\r\n" % (mail.sender, mail.recipient)
+        return b"MAIL FROM:<%b> SIZE=%d\r\nRCPT TO:<%b>\r\nDATA\r\n" % (mail.sender, mail.size, mail.recipient)
 
     def _too_big(self, mail: Mail) -> bool:
         return bool(self.offers.size) and mail.size > (self.offers.size or 0)

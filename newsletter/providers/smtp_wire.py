@@ -170,14 +170,14 @@ class Wire:
         except OSError as error:
             raise self._unwritten(error) from error
 
-    def write_message(self, content: Sequence[bytes], tail: bytes) -> str:
-        """Writes as much as goes at once of the content and `tail`, which begins with the final dot.
+    def write_message(self, content: Sequence[bytes], size: int, tail: bytes) -> str:
+        """Writes as much as goes at once of the content, of `size` octets, and `tail`, which begins with the final dot.
 
         Raises Lost where the dot was certainly not written whole. Where it may have been, says what went wrong after
         it ('': nothing); the server's answer may be there all the same.
         """
         self._left = [*content, tail] if len(content) < _MOST_BUFFERS else [b"".join(content), tail]
-        self._missing = sum(map(len, self._left))
+        self._missing = size + len(tail)
         self._behind_dot = len(tail) - len(DOT)
         try:
             self._write_on()
@@ -289,7 +289,7 @@ class TlsWire(Wire):
         except OSError as error:
             raise self._unwritten(error) from error
 
-    def write_message(self, content: Sequence[bytes], tail: bytes) -> str:
+    def write_message(self, content: Sequence[bytes], size: int, tail: bytes) -> str:  # noqa: ARG002 - see `Wire`
         """See `Wire`; writes all. How much of a write that failed went out is not known: the dot has one of its own."""
         self._missing, self._behind_dot = 1, 0
         try:

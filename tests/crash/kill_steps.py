@@ -202,12 +202,11 @@ def _wrap_writes(steps: Steps) -> None:
         _cut(steps, self._sock, octets, {"envelope": len(octets) // 2} if octets.startswith(b"MAIL") else {})
         write(self, octets)
 
-    def smtp_write_message(self: smtp_wire.Wire, content: Sequence[bytes], tail: bytes) -> str:
-        size = sum(map(len, content))
+    def smtp_write_message(self: smtp_wire.Wire, content: Sequence[bytes], size: int, tail: bytes) -> str:
         cuts = {"head": 200, "body": size // 2, "ahead": size + (len(tail) + len(smtp_wire.DOT)) // 2}
         cuts |= {f"dot-{left}": size + len(smtp_wire.DOT) - left for left in range(4)}
         _cut(steps, self._sock, b"".join([*content, tail]), cuts)
-        return write_message(self, content, tail)
+        return write_message(self, content, size, tail)
 
     def sendgrid_sendall(self: sendgrid_transport._Wire, data: bytes) -> None:
         size = len(data)
