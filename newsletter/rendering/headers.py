@@ -231,6 +231,8 @@ def _readable(text: str) -> bool:
 
 def _folded(text: str, column: int) -> str:
     """ASCII text that starts at `column`, folded at its blanks; a longer word is left whole (998 are allowed)."""
+    if column + len(text) <= _LINE:
+        return text
     lines, line = [], ""
     for word in text.split(" "):
         if line and column + len(line) + 1 + len(word) > _LINE:
@@ -243,17 +245,14 @@ def _folded(text: str, column: int) -> str:
 
 def _encoded_words(text: str, column: int) -> str:
     """The text as encoded-words of whole characters, one a line, the first starting at `column` (RFC 2047)."""
-    quoted = sum(len(_q(char)) for char in text)
-    octets = len(text.encode("utf-8"))
-    as_base64 = -(-octets // 3) * 4 + 5 < quoted  # a little longer, and a person can read it in the source
-    letter, write = ("b", _base64) if as_base64 else ("q", _quoted)
-    size = _octets if as_base64 else _q_size
+    quoted, based = _quoted(text), _base64(text)
+    as_base64 = len(based) + 5 < len(quoted)  # a little longer, and a person can read it in the source
+    letter, whole = ("b", based) if as_base64 else ("q", quoted)
     room = min(_WORD, _LINE - column) - _AROUND_WORD
-    whole = (octets if as_base64 else quoted) <= (room // 4 * 3 if as_base64 else room)
-    words = []
-    for chunk in [text] if whole else _chunks(text, size, room, as_base64):
-        words.append(f"=?utf-8?{letter}?{write(chunk)}?=")
-    return _FOLD.join(words)
+    if len(whole) <= (room // 4 * 4 if as_base64 else room):
+        return f"=?utf-8?{letter}?{whole}?="
+    write, size = (_base64, _octets) if as_base64 else (_quoted, _q_size)
+    return _FOLD.join([f"=?utf-8?{letter}?{write(chunk)}?=" for chunk in _chunks(text, size, room, as_base64)])
 
 
 def _chunks(text: str, size: Callable[[str], int], room: int, as_base64: bool) -> Iterator[str]:
