@@ -97,6 +97,8 @@ def run(request: Request, report: int) -> None:
     tell_what_it_endures(lambda: _say(report, endured=True))
     for name in request.mutate:
         MUTATIONS[name]()
+    # of large exchanges alone the next is read ahead; here of each
+    change_constant("newsletter.store.foresight:_WORTH_IT", 1)
     for name, value in request.change.items():
         change_constant(name, value)
     if request.host:

@@ -116,6 +116,30 @@ def ten_thousand_unsubscribes(tools: Tools, kind: Kind) -> list[str]:
     return unsubscribes_race(tools, kind, 12_000, 10_000).faults
 
 
+def left_while_it_was_stopped(tools: Tools, kind: Kind, mutate: Sequence[str] = ()) -> list[str]:
+    """A process that has read ahead is stopped; everybody leaves who was not claimed yet; it goes on, and mails none of
+    them."""
+    people = 60
+    with tools.projects.project(kind, people) as project:
+        trial = Trial(tools, project, Mail.SMTP, Terms(people, window=10), mutate)
+        tools.sender.start(trial.request(["send", SLOT, "--confirm", str(people)], ["report-before:2=stop"]))
+        wait_until(lambda: _is_stopped(tools.sender.pid) or tools.sender.ended is not None, tools.sender)
+        faults = [] if tools.sender.ended is None else ["it was never stopped"]
+        left = {one for one, state in project.states().items() if state is _S.PLANNED}
+        if not left:
+            faults.append("all were claimed")
+        with project.engine() as engine:
+            store = SqlAudience(engine, erasure_key(engine))
+            for one in left:
+                store.unsubscribe(parse_address(one).key, LIST, source="link", now=dt.datetime.now(dt.UTC))
+        tools.sender.signal(signal.SIGCONT)
+        if (code := tools.sender.wait()) != 0:
+            faults.append(f"it ended with {code}")
+        if late := left.intersection(tools.recorders[Mail.SMTP].addresses()):
+            faults.append(f"mailed after they had left: {len(late)}")
+        return faults
+
+
 def four_at_once(tools: Tools, kind: Kind, *, meet: bool, unique: bool = True) -> list[str]:
     """Four processes are told to send the same issue at the same moment. `meet`: they wait for each other after the
     guards; else as it happens. `unique`: with the unique key."""
@@ -253,6 +277,7 @@ FURTHER: Mapping[str, Callable[[Tools], list[str]]] = {
         f"stopped for long at {step}, and nobody takes its run over, sqlite": partial(stopped_with_its_lock, step=step)
         for step, _ in SLEEPS
     },
+    **{f"all others left while it was stopped, {kind}": partial(left_while_it_was_stopped, kind=kind) for kind in Kind},
     **{
         f"four started at once, {'all past the guards' if meet else 'as it happens'}, {kind}": partial(
             four_at_once, kind=kind, meet=meet

@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crash_trials import Tools
-from further_trials import faulty_provider, four_at_once, killed_at, restored, unsubscribes_race
+from further_trials import (
+    faulty_provider,
+    four_at_once,
+    killed_at,
+    left_while_it_was_stopped,
+    restored,
+    unsubscribes_race,
+)
 from kill_plans import Cell, Kill
 from recorders import Mail
 from trial_projects import Kind
@@ -36,6 +43,9 @@ CHECKS: Mapping[str, Check] = {
     ),
     "no-suppression-recheck": Check(
         lambda tools, m: unsubscribes_race(tools, Kind.SQLITE, 900, 300, m).faults, "mailed after they had left"
+    ),
+    "stale-foresight": Check(
+        lambda tools, m: left_while_it_was_stopped(tools, Kind.SQLITE, m), "mailed after they had left"
     ),
     "no-unique-run": Check(lambda tools, m: four_at_once(tools, Kind.SQLITE, meet=True, unique=not m), "doubled"),
     "library-retries": Check(

@@ -8,6 +8,7 @@ from database_trials import DATABASE_TRIALS
 from further_trials import (
     SLEEPS,
     four_at_once,
+    left_while_it_was_stopped,
     restored,
     soak,
     stopped_beyond_its_lease,
@@ -29,6 +30,11 @@ def test_a_process_that_slept_beyond_its_lease_sends_nothing_again(crash_tools: 
 @pytest.mark.parametrize("step", ["submit-before:3", "exchange-commit-before:3"])
 def test_on_one_machine_a_process_that_sleeps_keeps_its_run(crash_tools: Tools, step: str) -> None:
     assert stopped_with_its_lock(crash_tools, step) == []
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_who_leaves_while_a_process_sleeps_is_not_mailed_when_it_wakes(crash_tools: Tools, kind: Kind) -> None:
+    assert left_while_it_was_stopped(crash_tools, kind) == []
 
 
 @pytest.mark.parametrize("name", QUICK)
