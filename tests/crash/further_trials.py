@@ -121,7 +121,7 @@ def left_while_it_was_stopped(tools: Tools, kind: Kind, mutate: Sequence[str] = 
     them."""
     people = 60
     with tools.projects.project(kind, people) as project:
-        trial = Trial(tools, project, Mail.SMTP, Terms(people, window=10), mutate)
+        trial = Trial(tools, project, Mail.SMTP, Terms(people, window=10, threads=1), mutate)
         tools.sender.start(trial.request(["send", SLOT, "--confirm", str(people)], ["report-before:2=stop"]))
         wait_until(lambda: _is_stopped(tools.sender.pid) or tools.sender.ended is not None, tools.sender)
         faults = [] if tools.sender.ended is None else ["it was never stopped"]
