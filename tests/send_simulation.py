@@ -199,6 +199,7 @@ class WatchedLedger:
         self.may: Callable[[], bool] = lambda: True
         self.exchanges: list[tuple[int, int]] = []
         self.renewed: list[dt.datetime] = []
+        self.looks: list[dt.datetime] = []
         self.closed = 0
         self._user = threading.Lock()
 
@@ -221,6 +222,7 @@ class WatchedLedger:
 
     def look_ahead(self, *, now: dt.datetime) -> None:
         assert self._user.acquire(blocking=False), "two threads use the ledger at once"
+        self.looks.append(now)
         self._user.release()
 
     def may_call(self) -> bool:

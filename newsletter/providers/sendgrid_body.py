@@ -48,12 +48,10 @@ SUBSTITUTION_BYTES = 10_000
 #: The vendor takes less than 30 MB.
 MOST_BYTES = 30_000_000
 
-#: A text as JSON, by the same code that `json.dumps` has.
-_quoted = json.encoder.encode_basestring_ascii
-
-
 #: What becomes of many texts, one by one or together.
 _Write = Callable[[Sequence[str]], Sequence[str]]
+#: A text as JSON, by the same code that `json.dumps` has.
+_quoted = json.encoder.encode_basestring_ascii
 
 
 class _Plain(PlainColumn):

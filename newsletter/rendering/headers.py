@@ -249,7 +249,7 @@ def _encoded_words(text: str, column: int) -> str:
     as_base64 = len(based) + 5 < len(quoted)  # a little longer, and a person can read it in the source
     letter, whole = ("b", based) if as_base64 else ("q", quoted)
     room = min(_WORD, _LINE - column) - _AROUND_WORD
-    if len(whole) <= (room // 4 * 4 if as_base64 else room):
+    if len(whole) <= room:
         return f"=?utf-8?{letter}?{whole}?="
     write, size = (_base64, _octets) if as_base64 else (_quoted, _q_size)
     return _FOLD.join([f"=?utf-8?{letter}?{write(chunk)}?=" for chunk in _chunks(text, size, room, as_base64)])

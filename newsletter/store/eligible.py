@@ -14,21 +14,9 @@ import sqlalchemy as sa
 
 from newsletter.audience.model import Member
 from newsletter.audience.people import Selection
-from newsletter.store.person_rows import members_of
+from newsletter.store.person_rows import MEMBER_COLUMNS, members_of
 from newsletter.store.selecting import ELIGIBLE, Unindexed, fits, standing
 from newsletter.store.tables import mailing_list, membership, subscriber
-
-#: What a `Member` has.
-_OF_MEMBER = (
-    subscriber.c.id,
-    subscriber.c.key,
-    subscriber.c.address,
-    subscriber.c.name,
-    subscriber.c.language,
-    subscriber.c.timezone,
-    subscriber.c.attributes,
-    subscriber.c.measures_opens,
-)
 
 #: People with their standings: from SQLite their columns as JSON, in a tenth of the memory that they take.
 Answer = str | Sequence[sa.Row[*tuple[Any, ...]]]
@@ -39,7 +27,7 @@ class Eligible:
 
     def __init__(self, dialect: str, selection: Selection) -> None:
         self._sqlite = dialect == "sqlite"
-        columns = (*_OF_MEMBER, standing())
+        columns = (*MEMBER_COLUMNS, standing())
         # As one value: with each row that Python's driver fetches it may lose the interpreter to the threads that send.
         chosen = [sa.func.json_array(*map(sa.func.json_group_array, columns))] if self._sqlite else columns
         self._statement = (

@@ -170,6 +170,8 @@ def _sqlite_engine(path: Path) -> sa.Engine:
         sa.URL.create("sqlite", database=str(path)),
         connect_args={"timeout": LOCK_WAIT, "isolation_level": None},
         hide_parameters=True,  # of a statement that failed: they are people's, and may be a key
+        # who asks twice mostly gets the same connection: what it has read is in its cache, and see `foresight`
+        pool_use_lifo=True,
     )
 
     @sa.event.listens_for(engine, "connect")

@@ -39,22 +39,23 @@ class _Seen:
     own: int
 
 
-@dataclass(slots=True)
 class Foresight:
     """What is known of the next members of a run, for one exchange. Used by one thread."""
 
-    engine: sa.Engine
-    eligible: Eligible
-    #: who is likely to be claimed next
-    _next: Sequence[int] = ()
-    _others: tuple[sqlite3.Connection, int] | None = None
-    _seen: _Seen | None = None
-    _answer: Answer = ()
+    def __init__(self, engine: sa.Engine, eligible: Eligible) -> None:
+        self._engine = engine
+        self._eligible = eligible
+        #: who is likely to be claimed next
+        self._next: Sequence[int] = ()
+        #: the connection of the last exchange, and what others had written then
+        self._exchanged: tuple[sqlite3.Connection, int] | None = None
+        self._seen: _Seen | None = None
+        self._answer: Answer = ()
 
     @property
     def possible(self) -> bool:
         """Whether the database can tell that nothing was written."""
-        return self.engine.dialect.name == "sqlite"
+        return self._engine.dialect.name == "sqlite"
 
     def known(self, connection: sa.Connection) -> Mapping[int, Member]:
         """Members who may be mailed, by id, in the state that this transaction sees. What was read is told once."""
@@ -65,8 +66,8 @@ class Foresight:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         [others] = driver.execute("PRAGMA data_version").fetchone()
-        self._others = driver, others
-        return self.eligible.read(answer) if seen == _Seen(driver, others, driver.total_changes) else {}
+        self._exchanged = driver, others
+        return self._eligible.read(answer) if seen == _Seen(driver, others, driver.total_changes) else {}
 
     def look_for(self, ids: Sequence[int]) -> None:
         """Said within the same transaction: who is likely to be claimed next."""
@@ -74,12 +75,12 @@ class Foresight:
 
     def look(self, *, now: dt.datetime) -> None:
         """Reads them. Where the database cannot be read nothing is known: the next exchange says what is wrong."""
-        if not self._next or self._others is None:
+        if not self._next or self._exchanged is None:
             return
-        driver, others = self._others
-        with contextlib.suppress(NewsletterError), asking(self.engine) as connection:
+        driver, others = self._exchanged
+        with contextlib.suppress(NewsletterError, sa.exc.DBAPIError), asking(self._engine) as connection:
             if connection.connection.driver_connection is driver:
                 own = driver.total_changes
                 # whoever may not be mailed is asked about again: a pause ends without anything being written
-                self._answer = self.eligible.ask(connection, self._next, seconds(now))
+                self._answer = self._eligible.ask(connection, self._next, seconds(now))
                 self._seen = _Seen(driver, others, own)

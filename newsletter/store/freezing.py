@@ -17,8 +17,8 @@ from newsletter.delivery.run_values import RunPlan
 from newsletter.delivery.states import DeliveryState, RunState
 from newsletter.errors import GuardRefused
 from newsletter.store.packing import pack
+from newsletter.store.person_rows import MEMBER_COLUMNS, seconds
 from newsletter.store.person_rows import members as as_members
-from newsletter.store.person_rows import seconds
 from newsletter.store.run_rows import packed_selection, run_name
 from newsletter.store.run_windows import KeptWindow, kept_window, new_window
 from newsletter.store.selecting import ELIGIBLE, PAUSED, PENDING, SUPPRESSED
@@ -87,16 +87,7 @@ def timezones(connection: sa.Connection, selection: Selection, *, now: dt.dateti
 
 def members(connection: sa.Connection, ids: Sequence[int]) -> Iterator[Member]:
     """The people of these ids as they are now, in the same order; those erased since are missing."""
-    wanted = sa.select(
-        subscriber.c.id,
-        subscriber.c.key,
-        subscriber.c.address,
-        subscriber.c.name,
-        subscriber.c.language,
-        subscriber.c.timezone,
-        subscriber.c.attributes,
-        subscriber.c.measures_opens,
-    ).where(subscriber.c.id.in_(sa.bindparam("ids", expanding=True)))
+    wanted = sa.select(*MEMBER_COLUMNS).where(subscriber.c.id.in_(sa.bindparam("ids", expanding=True)))
     for start in range(0, len(ids), _IDS_A_TIME):
         some = list(ids[start : start + _IDS_A_TIME])
         found = {row[0]: row for row in connection.execute(wanted, {"ids": some})}
@@ -175,7 +166,7 @@ def _windows(
     """The windows in the order in which they open, each with the ids of those who may be mailed in it, ascending; None
     for everybody where the run has none. Everybody is counted."""
     if plan.window_of is None:
-        yield None, _eligible(everyone(connection, plan.selection, now), counts)
+        yield None, _counted(everyone(connection, plan.selection, now), counts)
         return
     windows: dict[str, KeptWindow] = {}
     members: dict[KeptWindow, array[int]] = {}
@@ -193,7 +184,7 @@ def _windows(
         yield window, iter(members.pop(window))
 
 
-def _eligible(found: Iterator[dict[tuple[int, str], list[int]]], counts: Counter[int]) -> Iterator[int]:
+def _counted(found: Iterator[dict[tuple[int, str], list[int]]], counts: Counter[int]) -> Iterator[int]:
     """The ids of those who may be mailed; all are counted."""
     for some in found:
         for (standing, _), ids in some.items():

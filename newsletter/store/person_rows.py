@@ -10,6 +10,7 @@ from itertools import repeat
 from typing import Any
 
 from newsletter.audience.model import NO_ATTRIBUTES, Member
+from newsletter.store.tables import subscriber
 
 
 def seconds(moment: dt.datetime) -> int:
@@ -50,21 +51,27 @@ def unpacked_attributes(kept: str) -> dict[str, str]:
     return dict(_decoded(kept)[0]) if kept else {}
 
 
-def member(row: Sequence[Any]) -> Member:
-    """A member of an audience from a row that begins with number, key, address, name, language, time zone, attributes
-    and whether opens may be measured."""
-    [made] = members([row])
-    return made
+#: What a `Member` is made of.
+MEMBER_COLUMNS = (
+    subscriber.c.id,
+    subscriber.c.key,
+    subscriber.c.address,
+    subscriber.c.name,
+    subscriber.c.language,
+    subscriber.c.timezone,
+    subscriber.c.attributes,
+    subscriber.c.measures_opens,
+)
 
 
 def members(rows: Sequence[Sequence[Any]]) -> Iterator[Member]:
-    """The same of several."""
+    """The members of an audience from rows that have `MEMBER_COLUMNS`."""
     return members_of([*zip(*rows, strict=True)]) if rows else iter(())
 
 
 def members_of(columns: Sequence[Sequence[Any]]) -> Iterator[Member]:
     """The same from the columns of such rows: a run makes a member a message."""
-    *same, attributes, opens = columns[:8]
+    *same, attributes, opens = columns
     said: Iterable[Mapping[str, str]] = repeat(NO_ATTRIBUTES)
     if any(attributes):
         said = [unpacked_attributes(one) if one else NO_ATTRIBUTES for one in attributes]

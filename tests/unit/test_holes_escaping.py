@@ -8,7 +8,7 @@ from html import unescape
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from newsletter.rendering import escaping
@@ -74,6 +74,8 @@ def test_no_character_is_passed_over_that_a_close_look_would_change(monkeypatch:
     assert list(map(clean_text, texts)) == quickly
 
 
+@example(["Ada \u3164"], HoleContext.TEXT)
+@example(["Ada \uffa0"], HoleContext.HTML)
 @given(st.lists(ANY_TEXT | st.text(NAME_LIKE, max_size=8), max_size=5), st.sampled_from(HoleContext))
 def test_many_become_what_each_becomes(values: list[str], context: HoleContext) -> None:
     assert list(clean_texts(values)) == list(map(clean_text, values))

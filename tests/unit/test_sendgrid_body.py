@@ -93,6 +93,13 @@ def test_texts_that_are_written_together_are_read_one_by_one(texts: list[str]) -
     assert [json.loads(f'"{one}"') for one in sendgrid_body._in_json(texts)] == texts
 
 
+def test_names_hold_nothing_that_the_vendor_refuses() -> None:
+    [body], _ = said([recipient(1, "Ada; Countess, of =?Lovelace"), recipient(2, "Zo\u00eb & \u738b")])
+    people = json.loads(json.dumps(body))["personalizations"]
+    names = [one["to"][0]["name"] for one in people]
+    assert names == ["Ada Countess of Lovelace", "Zo\u00eb & \u738b"]
+
+
 def test_two_addresses_that_are_one_on_the_wire_are_never_in_one_request() -> None:
     twice = [recipient(1, "", "ada@straße.example"), recipient(2, "", "Ada@xn--strae-oqa.example")]
     bodies, refused = said(twice)
