@@ -1,4 +1,4 @@
-"""A look ahead is worth something over its own connection alone: counts of two connections mean nothing to each other."""
+"""A look ahead holds over its own connection alone: counts of two connections mean nothing to each other."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from newsletter.store import foresight
 from newsletter.store.foresight import Foresight
 
 NOW = dt.datetime(2026, 1, 7, 6, 30, tzinfo=dt.UTC)
-KNOWN = {1: "a member"}
+KNOWN: Any = {1: "a member"}
 
 
 @pytest.fixture
 def looked(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Foresight, Any, Any]]:
     """What looked ahead, the connection over which it did, and another, whose counts are the same."""
+    own: Any
+    other: Any
     own, other = (
         SimpleNamespace(connection=SimpleNamespace(driver_connection=sqlite3.connect(":memory:"))) for _ in range(2)
     )
