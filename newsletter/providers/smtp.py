@@ -184,6 +184,7 @@ class SmtpProvider:
                 unsubscribe_urls=some.unsubscribe_urls,
                 values=some.values,
                 unsubscribe_mailtos=some.unsubscribe_mailtos,
+                joined=self._signer is None,
             )
         except (NewsletterError, ValueError, KeyError):
             return None  # made one by one, it is known whose

@@ -150,13 +150,17 @@ def test_messages_that_are_made_together_are_those_made_by_themselves(
     readers: list[tuple[str, str, str]], mailto: str
 ) -> None:
     names, addresses, urls = (list(column) for column in zip(*readers, strict=True))
-    together = ENCODER.many(
-        to_addresses=ascii_addresses(addresses),
-        to_names=names,
-        message_ids=[ID] * len(readers),
-        unsubscribe_urls=urls,
-        values={"name": names, "unsubscribe_url": urls},
-        unsubscribe_mailtos=[mailto] * len(readers),
+    together, joined = (
+        ENCODER.many(
+            to_addresses=ascii_addresses(addresses),
+            to_names=names,
+            message_ids=[ID] * len(readers),
+            unsubscribe_urls=urls,
+            values={"name": names, "unsubscribe_url": urls},
+            unsubscribe_mailtos=[mailto] * len(readers),
+            joined=joined,
+        )
+        for joined in (False, True)
     )
     alone = [
         ENCODER.pieces(
@@ -170,6 +174,24 @@ def test_messages_that_are_made_together_are_those_made_by_themselves(
         for name, address, url in readers
     ]
     assert list(map(list, together)) == alone
+    assert list(map(b"".join, joined)) == list(map(b"".join, alone))
+
+
+def test_joined_are_only_small_pieces_side_by_side() -> None:
+    name = Hole("name", HoleContext.TEXT)
+    long = Holed(("Dear ", ":" + "a" * 5_000, "b", "c" * 5_000), (name, name, name))
+    encoder = MessageEncoder(replace(ISSUE, text=long), LETTERHEAD)
+    first, second = encoder.many(
+        to_addresses=["ada@example.org", "zoe@example.org"],
+        to_names=["Ada", "Zoe"],
+        message_ids=[ID, ID],
+        unsubscribe_urls=[URL, URL],
+        values={"name": ["Ada", "Zoe"], "unsubscribe_url": [URL, URL]},
+        unsubscribe_mailtos=["", ""],
+        joined=True,
+    )
+    assert len(first) < 8
+    assert [one is other for one, other in zip(first, second, strict=True) if len(one) > 5_000] == [True, True]
 
 
 def test_together_a_value_that_is_missing_or_no_link_to_leave_by_is_the_same_error() -> None:
