@@ -18,8 +18,10 @@ from email_validator.rfc_constants import CASE_INSENSITIVE_MAILBOX_NAMES
 
 #: RFC 5321, 4.5.3.1.3: a path has at most 256 octets, with its angle brackets.
 LONGEST = 254
-#: email-validator looks at no local part of this length or less for more than its characters (RFC 5321, 4.5.3.1.1).
+#: RFC 5321, 4.5.3.1.1; email-validator lets more pass.
 _LONGEST_LOCAL = 64
+#: Readers decode what begins with this wherever it stands (RFC 2047), so no header holds it as it is.
+_ENCODED_WORD = "=?"
 #: The signs of RFC 5322's atoms, for a regular expression.
 _ATOM = r"a-zA-Z0-9_!#$%&'*+\-/=?^`{|}~"
 #: A local part that is nothing but these, with single dots between.
@@ -75,7 +77,9 @@ def mailable(text: str) -> str:
     """The address in `text` as it is sent to; in lower case it is the key. Raises BadAddress."""
     stripped = text.strip().removeprefix("\ufeff")
     local, at, domain = stripped.rpartition("@")
-    if at and len(local) <= _LONGEST_LOCAL and _PLAIN_LOCAL.fullmatch(local):
+    if at and (reason := _not_in_a_mail(local)):
+        raise BadAddress(reason)
+    if at and _PLAIN_LOCAL.fullmatch(local):
         # a longer domain is none, and must not be remembered
         ascii_domain = _ascii_domain(domain) if len(domain) <= LONGEST else None
         if ascii_domain and len(local) + 1 + max(len(domain), len(ascii_domain)) <= LONGEST:
@@ -91,8 +95,8 @@ def plainly_mailable(texts: Sequence[str]) -> list[str]:
     together = "\n".join(["", *local_parts, ""])
     if ".." in together or "\n." in together or ".\n" in together or "\n'" in together:
         local_parts = tuple(local if _PLAIN_LOCAL.fullmatch(local) and local[0] != "'" else "" for local in local_parts)
-    if max(map(len, local_parts)) > _LONGEST_LOCAL:
-        local_parts = tuple(local if len(local) <= _LONGEST_LOCAL else "" for local in local_parts)
+    if max(map(len, local_parts)) > _LONGEST_LOCAL or _ENCODED_WORD in together:
+        local_parts = tuple("" if _not_in_a_mail(local) else local for local in local_parts)
     if not _ROLES.isdisjoint(map(str.lower, local_parts)):
         # others become ASCII in lower case: the sign of Kelvin, for one
         local_parts = tuple(
@@ -104,6 +108,13 @@ def plainly_mailable(texts: Sequence[str]) -> list[str]:
         f"{local}@{domain}" if signs and domain else ""
         for local, signs, domain in zip(local_parts, plain, ascii_domains, strict=True)
     ]
+
+
+def _not_in_a_mail(local: str) -> str:
+    """Why no message can be addressed to this local part, whatever email-validator says of it; '' where one can."""
+    if len(local) > _LONGEST_LOCAL:
+        return f"more than {_LONGEST_LOCAL} characters before the @"
+    return f"{_ENCODED_WORD} before the @ begins an encoded word" if _ENCODED_WORD in local else ""
 
 
 def _ascii_domains(domains: Collection[str]) -> dict[str, str]:

@@ -23,7 +23,8 @@ STATES: Mapping[type, DeliveryState] = {
     Unknown: DeliveryState.UNKNOWN,
 }
 
-_ADDRESS = re.compile(r"<?[^\s<>()\":;,@]+@[^\s<>()\"':;,@]+>?")
+#: With the quotes around it.
+_ADDRESS = re.compile(r"(')?<?[^\s<>()\":;,@]+@[^\s<>()\"':;,@]+>?(?(1)')")
 _LONGEST = 200
 
 

@@ -151,6 +151,18 @@ class TestWords:
             (DeliveryState.REJECTED, "5.1.1 no such user"): 1,
         }
 
+    @pytest.mark.parametrize(
+        ("reason", "words"),
+        [
+            ("'ada@example.com' is not an email address", "<address> is not an email address"),
+            ("o'brien@example.com is unknown", "<address> is unknown"),
+            ("'o'brien@example.com is unknown", "<address> is unknown"),
+            ("<ada@example.com>: no such user", "<address>: no such user"),
+        ],
+    )
+    def test_an_address_goes_with_the_quotes_around_it(self, reason: str, words: str) -> None:
+        assert provider_words(reason) == words
+
     @given(st.text(max_size=500), st.emails())
     def test_they_are_one_short_line_without_an_address(self, text: str, address: str) -> None:
         words = provider_words(f"{text} {address} {text}")
