@@ -52,26 +52,22 @@ class Foresight:
         self._seen: _Seen | None = None
         self._answer: Answer = ()
 
-    @property
-    def possible(self) -> bool:
-        """Whether the database can tell that nothing was written."""
-        return self._engine.dialect.name == "sqlite"
+    def worth_it(self, members: int) -> bool:
+        """Whether to look for so many: the database can tell that nothing was written, and they are not few."""
+        return members >= _WORTH_IT and self._engine.dialect.name == "sqlite"
 
     def known(self, connection: sa.Connection) -> Mapping[int, Member]:
         """Members who may be mailed, by id, in the state that this transaction sees. What was read is told once."""
         seen, answer = self._seen, self._answer
         self._next, self._seen, self._answer = (), None, ()
-        if not self.possible:
+        if seen is None:
             return {}
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        [others] = driver.execute("PRAGMA data_version").fetchone()
-        self._exchanged = driver, others
+        driver, others = _version(connection)
         return self._eligible.read(answer) if seen == _Seen(driver, others, driver.total_changes) else {}
 
-    def look_for(self, ids: Sequence[int]) -> None:
+    def look_for(self, connection: sa.Connection, ids: Sequence[int]) -> None:
         """Said within the same transaction: who is likely to be claimed next."""
-        self._next = ids if len(ids) >= _WORTH_IT else ()
+        self._next, self._exchanged = ids, _version(connection)
 
     def look(self, *, now: dt.datetime) -> None:
         """Reads them. Where the database cannot be read nothing is known: the next exchange says what is wrong."""
@@ -84,3 +80,11 @@ class Foresight:
                 # whoever may not be mailed is asked about again: a pause ends without anything being written
                 self._answer = self._eligible.ask(connection, self._next, seconds(now))
                 self._seen = _Seen(driver, others, own)
+
+
+def _version(connection: sa.Connection) -> tuple[sqlite3.Connection, int]:
+    """The connection, and what tells that others wrote; within a transaction that writes nobody else does."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    [others] = driver.execute("PRAGMA data_version").fetchone()
+    return driver, others

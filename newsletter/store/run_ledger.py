@@ -214,9 +214,9 @@ class SqlRunLedger:
                 if claiming.allowance is None or claiming.allowance > 0:
                     claims[number] = claiming.grant(wish)
         turn.finish()
-        if self._foresight.possible:
-            claimed = sum(len(one.members) for one in turn.claims)
-            self._foresight.look_for(turn.next_ids(claimed, -(-claimed // row.batch_size)))
+        claimed = sum(len(one.members) for one in turn.claims)
+        if self._foresight.worth_it(claimed):
+            self._foresight.look_for(connection, turn.next_ids(claimed, -(-claimed // row.batch_size)))
         if row.summed:  # it ended, and this is said once more of calls that were reported
             move(connection, row.id, turn.moves())
         for write in words:  # after the batches, as everybody does: no two wait for each other

@@ -36,7 +36,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Foresight, Any, An
     eligible: Any = SimpleNamespace(ask=lambda *_: "said", read=lambda answer: KNOWN if answer == "said" else {})
     made = Foresight(sa.create_engine("sqlite://"), eligible)
     made.known(own)
-    made.look_for(range(1_000))
+    made.look_for(own, range(1_000))
     made.look(now=NOW)
     yield made, own, other
     for one in (own, other):
@@ -56,8 +56,6 @@ def test_over_another_connection_nothing_is_known(looked: tuple[Foresight, Any, 
 
 
 def test_for_few_nobody_looks_ahead(looked: tuple[Foresight, Any, Any]) -> None:
-    made, own, _ = looked
-    made.known(own)
-    made.look_for(range(10))
-    made.look(now=NOW)
-    assert made.known(own) == {}
+    made, _, _ = looked
+    assert made.worth_it(500)
+    assert not made.worth_it(499)
