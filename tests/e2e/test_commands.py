@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from projects import SLOT, Project
 
+from newsletter.audience import addresses
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
@@ -96,12 +98,23 @@ class TestDryRun:
         assert project.run("send", SLOT, "--dry-run", "--eml", eml).code == 0
         assert len(list((project.out / "messages").iterdir())) == kept
 
-    def test_a_recipient_no_message_can_be_made_for_is_told_and_the_command_exits_6(self, project: Project) -> None:
-        # an encoded-word in the local part: an address that no header can carry safely
+    def test_an_address_that_no_header_can_carry_is_excluded(self, project: Project) -> None:
         project.edit(
             project.folder / "subscribers/daily-buzz.csv", "amelia.hart@example.com", "=?utf-8?q?x?=@example.com"
         )
-        ended = project.run("send", SLOT, "--dry-run", "--json")
+        ended = project.call("send", SLOT, "--dry-run", "--json")
+        assert ended.code == 0
+        assert ended.json["accepted"] == ended.json["planned"]
+        assert "=?utf-8?q?x?=@example.com,invalid," in (project.out / "excluded.csv").read_text()
+
+    def test_a_recipient_no_message_can_be_made_for_is_told_and_the_command_exits_6(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(addresses, "_ENCODED_WORD", "\0")  # lists took such addresses once
+        project.edit(
+            project.folder / "subscribers/daily-buzz.csv", "amelia.hart@example.com", "=?utf-8?q?x?=@example.com"
+        )
+        ended = project.call("send", SLOT, "--dry-run", "--json")
         assert ended.code == 6, ended
         assert ended.json["rejected"] == 1
         assert ended.json["accepted"] == ended.json["planned"] - 1
