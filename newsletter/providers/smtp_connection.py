@@ -7,6 +7,7 @@ server offers PIPELINING an envelope is one write, and the next message's envelo
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -60,6 +61,7 @@ class SmtpConnection:
         self.finished = False
         self.reason = ""
         self._wire = wire
+        self._most = offers.size or math.inf
         self._left = messages
         self._clock = clock
         self._used_at = clock()
@@ -84,7 +86,7 @@ class SmtpConnection:
             if not ahead and outbox.late:
                 outbox.stop(Busy("not tried: the call took too long", 0.0))
                 break
-            if self._too_big(mail):
+            if mail.size > self._most:
                 size = f"the message has {mail.size:,} bytes, and the server takes {self.offers.size:,} at most"
                 outbox.stop(CallRefused(Blame.CONTENT, size))
                 break
@@ -217,7 +219,7 @@ class SmtpConnection:
             return False
         self._left -= 1
         following = outbox.second() if self.offers.pipelining and self._left and not outbox.late else None
-        if following is not None and self._too_big(following):
+        if following is not None and following.size > self._most:
             following = None
         try:
             tail = DOT if following is None else DOT + self._commands(following)
@@ -234,7 +236,7 @@ class SmtpConnection:
         since = time.monotonic()
         try:
             if following is not None and not trouble:
-                if self._wire.silent and not self._wire.waits_by_itself:
+                if not self._wire.waits_by_itself:
                     yield READ, since + self._wire.final_wait
                 self._all_well = self._wire.all_well()
             outcome = TAKEN if self._all_well else (yield from self._after_dot(mail, since))
@@ -276,9 +278,6 @@ class SmtpConnection:
         if self.offers.size is None:
             return b"MAIL FROM:<%b>\r\nRCPT TO:<%b>\r\nDATA\r\n" % (mail.sender, mail.recipient)
         return b"MAIL FROM:<%b> SIZE=%d\r\nRCPT TO:<%b>\r\nDATA\r\n" % (mail.sender, mail.size, mail.recipient)
-
-    def _too_big(self, mail: Mail) -> bool:
-        return bool(self.offers.size) and mail.size > (self.offers.size or 0)
 
     def _end(self, reason: str) -> None:
         self.finished = self._wire.lost = True

@@ -107,13 +107,14 @@ class ReplyReader:
         """Takes what the server wrote."""
         self._buffer = self._buffer + octets if self._buffer else octets
 
-    def all_well(self) -> bool:
-        """Whether what is here is just what everybody hopes for after a final dot with an envelope behind it: that the
-        message was taken, and three replies that ask for the next content. Then it is read; else nothing is."""
-        if self._lines or len(self._buffer) > LONGEST_LINE or not _ALL_WELL.fullmatch(self._buffer):
-            return False
-        self._buffer = b""
-        return True
+    def all_well(self, octets: bytes) -> bool:
+        """Where nothing is left over: whether what the server wrote now is just what everybody hopes for after a final
+        dot with an envelope behind it: that the message was taken, and three replies that ask for the next content.
+        Then it is read; else it is kept for `reply`."""
+        if not self._buffer and not self._lines and len(octets) <= LONGEST_LINE and _ALL_WELL.fullmatch(octets):
+            return True
+        self.feed(octets)
+        return False
 
     def reply(self) -> Reply | None:
         """The next whole reply; None until more is fed. Raises Nonsense."""

@@ -64,11 +64,13 @@ class Outbox:
 
     def first(self) -> Mail | None:
         """The mail to be sent next; None where all are decided, or nothing more is to be sent."""
-        return None if self._stopped else self._at(0)
+        if self._stopped:
+            return None
+        return self._made[0] if self._made else self._at(0)
 
     def second(self) -> Mail | None:
         """The mail behind the first."""
-        return self._at(1)
+        return self._made[1] if len(self._made) > 1 else self._at(1)
 
     @property
     def late(self) -> bool:

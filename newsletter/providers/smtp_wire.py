@@ -134,14 +134,15 @@ class Wire:
         return reply
 
     def all_well(self) -> bool:
-        """After a final dot with the next envelope behind it: whether what is here is all four replies, and all as they
-        should be. Then they are read; else `reply` has them. Raises Lost."""
+        """After a final dot with the next envelope behind it, and `silent` before: whether what is here is all four
+        replies, and all as they should be. Then they are read; else `reply` has them. Raises Lost."""
         try:
-            if self._reader.empty:
-                self._read()
+            octets = self._sock.recv(_RECEIVE, _AT_ONCE)
+        except BlockingIOError:
+            return False  # it was said to be there, and is not
         except OSError as error:
             raise _lost(error, self._waits.final) from error
-        return self._reader.all_well()
+        return self._reader.all_well(_some(octets))
 
     def silence(self) -> Silent:
         """That no answer to a final dot came in time."""
@@ -272,14 +273,13 @@ class TlsWire(Wire):
         return receive(self._sock, self._reader, seconds, since=since)
 
     def all_well(self) -> bool:
-        """See `Wire`; waits for the answer, where nothing is here."""
-        if self._reader.empty:
-            self._sock.settimeout(self._waits.final)
-            try:
-                self._reader.feed(_some(self._sock.recv(_RECEIVE)))
-            except OSError as error:
-                raise _lost(error, self._waits.final) from error
-        return self._reader.all_well()
+        """See `Wire`; waits for the answer."""
+        self._sock.settimeout(self._waits.final)
+        try:
+            octets = self._sock.recv(_RECEIVE)
+        except OSError as error:
+            raise _lost(error, self._waits.final) from error
+        return self._reader.all_well(_some(octets))
 
     def write(self, octets: bytes) -> None:
         """Writes all of it. Raises Lost, with the server's own words where it left some."""
