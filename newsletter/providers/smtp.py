@@ -96,7 +96,7 @@ class SmtpProvider:
             seconds=max(self._server.timeout, self._server.final_timeout),
         )
         fruitless = 0
-        while outbox.first() is not None:
+        while outbox.more:
             before = outbox.decided
             try:
                 connection = self._pool.take(fresh=fruitless > 0)

@@ -34,7 +34,7 @@ class Mail(NamedTuple):
 
 
 class Outbox:
-    """Gives out the mail of one batch and collects the outcomes. Used by one thread.
+    """Gives out the mail of one batch and collects the outcomes. Used by one thread at a time.
 
     `make_all` makes the mail of several recipients together, or says by None that it cannot; then `make` does it, one
     by one, and its errors say for whom. `seconds`: no message is begun later than that.
@@ -61,6 +61,11 @@ class Outbox:
         self._lost_in_a_row = 0
         #: How many messages the server decided on, or did not answer for.
         self.decided = 0
+
+    @property
+    def more(self) -> bool:
+        """Whether something may be left to be sent; nothing is made for the answer."""
+        return not self._stopped and (bool(self._made) or self._to_be_made)
 
     def first(self) -> Mail | None:
         """The mail to be sent next; None where all are decided, or nothing more is to be sent."""
@@ -106,9 +111,9 @@ class Outbox:
 
     def _at(self, place: int) -> Mail | None:
         while len(self._made) <= place:
-            some = slice(self._begun, self._begun + _AT_ONCE)
-            if self._begun >= len(self._columns) or self._cannot_make is not None:
+            if not self._to_be_made:
                 return None
+            some = slice(self._begun, self._begun + _AT_ONCE)
             self._begun += _AT_ONCE
             mails = self._make_all(self._columns[some])
             if mails is not None:
@@ -116,6 +121,10 @@ class Outbox:
             else:
                 self._make_each(self._batch.recipients[some])
         return self._made[place]
+
+    @property
+    def _to_be_made(self) -> bool:
+        return self._begun < len(self._columns) and self._cannot_make is None
 
     def _make_each(self, recipients: Sequence[Recipient]) -> None:
         for recipient in recipients:

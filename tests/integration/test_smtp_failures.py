@@ -12,7 +12,7 @@ from servers.letters import batch
 from servers.smtp_calls import books_balance, kinds, outcomes_by_address, provider_to, submit
 from servers.smtp_server import Moment, Reaction, Script, SmtpServer
 
-from newsletter.delivery.model import Busy, Unknown
+from newsletter.delivery.model import Busy, Recipients, Unknown
 from newsletter.delivery.provider import Blame, CallRefused
 from newsletter.providers import smtp_outbox
 from newsletter.providers.smtp import SmtpProvider
@@ -86,6 +86,18 @@ class TestServersThatGoAway:
         server.close()
         outcomes = submit(provider, 2)
         assert outcomes == [Busy(f"127.0.0.1:{server.port}: Connection refused")] * 2
+
+    def test_where_nobody_listens_no_mail_is_made(self, server: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[Recipients] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(SmtpProvider, "_mails", lambda _, *given: made.append(given[-1]))
+            provider = provider_to(server)
+            assert kinds(submit(provider, 2)) == "AA"  # one by one
+            assert list(map(len, made)) == [2]
+            server.close()
+            provider.close()
+            assert kinds(submit(provider, 3)) == "BBB"
+            assert list(map(len, made)) == [2]
 
     def test_a_name_that_is_not_in_the_dns_is_busy(self) -> None:
         provider = SmtpProvider("smtp", Address("mail.invalid", 25, timeout=5.0))
