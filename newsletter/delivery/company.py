@@ -17,8 +17,13 @@ LONGEST = 0.06
 _BUSY = 0.7
 #: Seconds over which the use of the processor is looked at.
 _OVER = 0.25
-#: So often everybody is waited for in vain before that is left, and seconds for which it is.
-_IN_VAIN, AGAIN_AFTER = 2, 10.0
+#: So often everybody is waited for in vain before that is left.
+_IN_VAIN = 2
+#: Seconds for which it is left: the first time, for the machine may have been busy elsewhere for a moment; twice as
+#: long each time after that, and at most.
+SOON, AGAIN_AFTER = 0.5, 10.0
+#: So often running all have to come before it is the first time again.
+WELL_AGAIN = 20
 
 
 class Company:
@@ -29,7 +34,8 @@ class Company:
         self._since, self._used = clock.monotonic(), clock.processor_time()
         self._not_before = self._since
         self._all = False
-        self._in_vain = 0
+        self._in_vain = self._in_company = 0
+        self._left_for = SOON
 
     def awaited(self, at_work: int) -> tuple[int, float]:
         """How many of the threads at work an exchange waits for, and for how many seconds at most; with few threads
@@ -47,10 +53,15 @@ class Company:
 
     def came(self, everybody: bool) -> None:
         """Whether all came that were waited for. Some may be in long calls, whatever else the process is busy with."""
-        self._in_vain = self._in_vain + 1 if self._all and not everybody else 0
+        if not self._all:
+            return
+        self._in_vain, self._in_company = (0, self._in_company + 1) if everybody else (self._in_vain + 1, 0)
+        if self._in_company >= WELL_AGAIN:
+            self._left_for = SOON
         if self._in_vain >= _IN_VAIN:
             self._leave(self._clock.monotonic())
 
     def _leave(self, now: float) -> None:
-        self._all, self._in_vain = False, 0
-        self._not_before = now + AGAIN_AFTER
+        self._all, self._in_vain, self._in_company = False, 0, 0
+        self._not_before = now + self._left_for
+        self._left_for = min(2 * self._left_for, AGAIN_AFTER)

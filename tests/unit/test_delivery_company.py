@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from newsletter.delivery.clock import SystemClock
-from newsletter.delivery.company import AGAIN_AFTER, FEW, LONGEST, SHORTLY, Company
+from newsletter.delivery.company import AGAIN_AFTER, FEW, LONGEST, SHORTLY, SOON, WELL_AGAIN, Company
+
+#: Longer than the time over which the processor is looked at.
+_STEP = 0.26
 
 
 class Used(SystemClock):
@@ -45,9 +48,9 @@ def test_where_waiting_leaves_the_processor_idle_it_is_left_for_a_while() -> Non
     assert company.awaited(8) == (8, LONGEST)
     clock.passes(0.2, 0.0)
     assert company.awaited(8) == (2, SHORTLY)
-    clock.passes(AGAIN_AFTER - 1.0, 1.0)
+    clock.passes(SOON - 0.1, 1.0)
     assert company.awaited(8) == (2, SHORTLY)
-    clock.passes(1.5, 1.0)
+    clock.passes(0.3, 1.0)
     assert company.awaited(8) == (8, LONGEST)
 
 
@@ -63,10 +66,34 @@ def test_where_some_do_not_come_it_is_left_for_a_while_however_busy_the_process_
     assert company.awaited(8) == (8, LONGEST)
     company.came(everybody=False)
     assert company.awaited(8) == (2, SHORTLY)
-    clock.passes(1.0, 1.0)
+    clock.passes(SOON - 0.1, 1.0)
     assert company.awaited(8) == (2, SHORTLY)
-    clock.passes(AGAIN_AFTER, 1.0)
+    clock.passes(0.3, 1.0)
     assert company.awaited(8) == (8, LONGEST)
+
+
+def seconds_without(company: Company, clock: Used) -> float:
+    """All are waited for in vain until that is left: for how long it is."""
+    while company.awaited(8) == (8, LONGEST):
+        company.came(everybody=False)
+    began = clock.monotonic()
+    while company.awaited(8) != (8, LONGEST):
+        clock.passes(_STEP, 1.0)
+    return clock.monotonic() - began
+
+
+def test_it_is_left_for_twice_as_long_each_time_until_all_come_again() -> None:
+    clock = Used()
+    company = Company(clock)
+    clock.passes(1.0, 1.0)
+    waits = [seconds_without(company, clock) for _ in range(7)]
+    assert waits == pytest.approx([0.5, 1.0, 2.0, 4.0, 8.0, AGAIN_AFTER, AGAIN_AFTER], abs=2 * _STEP)
+    for _ in range(WELL_AGAIN - 1):
+        company.came(everybody=True)
+    assert seconds_without(company, clock) == pytest.approx(AGAIN_AFTER, abs=2 * _STEP)
+    for _ in range(WELL_AGAIN):
+        company.came(everybody=True)
+    assert seconds_without(company, clock) == pytest.approx(SOON, abs=2 * _STEP)
 
 
 def test_with_few_threads_nobody_waits_for_a_server() -> None:
