@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import socket
 import ssl
@@ -86,7 +87,8 @@ class SmtpProvider:
 
         Where that is lost, or closed by the server, the messages not begun follow on a new one. They are Busy where two
         in a row end before anything was decided, where the answer to a message does not come in time or two answers
-        running are lost, and where the call has taken as long as the answer to one message may.
+        running are lost, and where the call has taken as long as the answer to one message may. Nothing is made before
+        a connection stands: where none can be had everybody is Busy, also whom no message can be made for.
         """
         how = (self._sender(batch.letterhead), batch.letterhead, rendered)
         outbox = Outbox(
@@ -108,7 +110,7 @@ class SmtpProvider:
                 break
             self._deliver(connection, outbox)
             fruitless = fruitless + 1 if outbox.decided == before else 0
-            if fruitless == 2:
+            if fruitless == 2 and outbox.more:
                 outbox.stop(Busy(f"{self._server}: {connection.reason}"))
         return outbox.receipt()
 
@@ -186,8 +188,8 @@ class SmtpProvider:
                 unsubscribe_mailtos=some.unsubscribe_mailtos,
                 joined=self._signer is None,
             )
-        except (NewsletterError, ValueError, KeyError):
-            return None  # made one by one, it is known whose
+        except Exception:  # noqa: BLE001 - made one by one, it is known whose
+            return None
         if _TOKEN in sender:
             senders = list(map(partial(_envelope_from, sender), some.return_tokens, some.message_ids))
         else:
@@ -231,7 +233,8 @@ class _Encoders:
             with self._lock:
                 self._kept.pop(key, None)
                 if len(self._kept) >= _MOST_ENCODERS:
-                    del self._kept[next(iter(self._kept))]
+                    # any: they are asked for in turns, and the oldest is the next
+                    del self._kept[random.choice(list(self._kept))]  # noqa: S311 - nothing secret
                 self._kept[key] = kept
         return kept[1]
 

@@ -177,8 +177,11 @@ class FlowRunner:
             now = time.monotonic()
             if now >= look_at:
                 look_at = now + _LOOK_EVERY
-                for task in [one for one in waiting.values() if one.until <= now]:
-                    self._go_on(poll, waiting, task, TimeoutError())
+                if late := [one for one in waiting.values() if one.until <= now]:
+                    # what they want may have come meanwhile: the steps of others take their time
+                    ready = {fd for fd, _ in wait(0)}
+                    for task in late:
+                        self._go_on(poll, waiting, task, None if task.fd in ready else TimeoutError())
 
     def _go_on(self, poll: _Poll, waiting: dict[int, _Task], task: _Task, error: BaseException | None = None) -> None:
         """One step of a task: to its next wait, or to its end."""

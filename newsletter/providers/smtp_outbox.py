@@ -132,7 +132,7 @@ class Outbox:
                 self._made.append(self._make(recipient))
             except AudienceError as error:
                 self._outcomes[recipient.id] = Refused(str(error))
-            except (NewsletterError, ValueError, KeyError) as error:
+            except Exception as error:  # noqa: BLE001 - also of a mistake of ours: those before are decided all the same
                 # It is nobody's fault but the issue's: the others would not fare better.
                 reason = str(error) if isinstance(error, NewsletterError) else f"no message can be made: {error!r}"
                 self._cannot_make = CallRefused(Blame.CONTENT, reason)

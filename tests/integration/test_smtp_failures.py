@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from servers.certificates import TestAuthority
@@ -17,6 +18,7 @@ from newsletter.delivery.provider import Blame, CallRefused
 from newsletter.providers import smtp_outbox
 from newsletter.providers.smtp import SmtpProvider
 from newsletter.providers.smtp_handshake import SmtpServer as Address
+from newsletter.providers.smtp_outbox import Mail
 
 _DOT = b".\r\n"
 _AUTHORITY = TestAuthority()
@@ -41,6 +43,32 @@ def always(step: str, reaction: Reaction) -> Callable[[Moment], Reaction | None]
 
 CLOSING = Reaction(b"421 4.3.2 shutting down\r\n", close=True)
 RESET = Reaction(reset=True)
+
+
+class TestMistakesOfOurs:
+    @pytest.mark.parametrize("chunk", [2, 100])
+    def test_what_was_decided_before_an_unexpected_error_stays_decided(
+        self, server: SmtpServer, monkeypatch: pytest.MonkeyPatch, chunk: int
+    ) -> None:
+        monkeypatch.setattr(smtp_outbox, "_AT_ONCE", chunk)
+        made = SmtpProvider._mail
+
+        def mail(self: SmtpProvider, *given: Any) -> Mail:
+            if given[-1].address == "p4@example.com":
+                raise TypeError("a mistake")
+            return made(self, *given)
+
+        monkeypatch.setattr(SmtpProvider, "_mail", mail)
+        monkeypatch.setattr(SmtpProvider, "_mails", lambda *_: None)
+        provider = provider_to(server)
+        outcomes = submit(provider, 6)
+        assert kinds(outcomes) == "AAABBB"
+        assert "a mistake" in str(outcomes[-1])
+        with pytest.raises(CallRefused, match="no message can be made: TypeError") as caught:
+            submit(provider, batch(3, first=4))
+        assert caught.value.blame is Blame.CONTENT
+        provider.close()
+        assert server.addresses() == [f"p{number}@example.com" for number in range(1, 4)]
 
 
 class TestServersThatGoAway:
@@ -98,6 +126,16 @@ class TestServersThatGoAway:
             provider.close()
             assert kinds(submit(provider, 3)) == "BBB"
             assert list(map(len, made)) == [2]
+
+    def test_a_refusal_by_the_second_of_two_connections_is_not_forgotten(self, server: SmtpServer) -> None:
+        refusal = Reaction(b"550 5.7.1 you may not send\r\n")
+        server.script.react = lambda moment: (
+            None if moment.step != "MAIL" else refusal if moment.connection else Reaction(close=True)
+        )
+        provider = provider_to(server)
+        with pytest.raises(CallRefused, match="you may not send"):
+            submit(provider, 2)
+        provider.close()
 
     def test_a_name_that_is_not_in_the_dns_is_busy(self) -> None:
         provider = SmtpProvider("smtp", Address("mail.invalid", 25, timeout=5.0))

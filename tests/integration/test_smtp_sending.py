@@ -140,6 +140,20 @@ class TestTransactions:
         assert caught.value.blame is Blame.CONTENT
         assert server.addresses() == []
 
+    def test_one_as_large_as_the_server_takes_goes_and_no_larger_one_goes_along_with_its_dot(self) -> None:
+        small, large = batch(2).recipients[0], batch(2).recipients[1]._replace(name="N" * 40)
+        with SmtpServer() as server:
+            provider = provider_to(server)
+            assert kinds(submit(provider, replace(batch(1), recipients=(small, large)))) == "AA"
+            provider.close()
+            size, larger = (len(one.message) for one in server.taken)
+        assert size < larger
+        with SmtpServer(Script(size=size)) as server:
+            provider = provider_to(server)
+            assert kinds(submit(provider, replace(batch(1), recipients=(small, large)))) == "AB"
+            provider.close()
+            assert [line for line in server.commands if line.startswith("RCPT")] == [f"RCPT TO:<{small.address}>"]
+
 
 class TestSenders:
     @pytest.mark.parametrize("name", ["Daily Buzz, Inc.", 'Buzz, "victim@example.net"', "victim@example.net,", "Zoë"])

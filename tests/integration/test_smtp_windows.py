@@ -15,7 +15,10 @@ from servers.smtp_server import Moment, Reaction, Script, SmtpServer
 
 from newsletter.delivery.model import Accepted, Batch, Busy, Outcome, Recipient, Refused, Unknown
 from newsletter.delivery.provider import CallRefused
+from newsletter.providers import smtp
 from newsletter.rendering.headers import AddressError, ascii_address
+from newsletter.rendering.letter import Letterhead
+from newsletter.rendering.mime import MessageEncoder
 from newsletter.rendering.model import RenderedIssue, Variant
 
 RUN = "daily-buzz/2026-01-07"
@@ -118,3 +121,26 @@ def test_it_alone_is_refused_where_the_server_takes_the_others() -> None:
         provider.close()
     assert [one for one, outcome in outcomes.items() if isinstance(outcome, Refused)] == ["id60"]
     assert len(server.taken) == 99
+
+
+def test_encoders_of_more_variants_than_are_kept_are_not_all_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Variant] = []
+
+    class Counted(MessageEncoder):
+        def __init__(self, rendered: RenderedIssue, letterhead: Letterhead) -> None:
+            made.append(rendered.variant)
+            super().__init__(rendered, letterhead)
+
+    monkeypatch.setattr(smtp, "MessageEncoder", Counted)
+    variants: list[Variant] = [(("plan", str(number)),) for number in range(70)]
+    issues = {variant: issue(1_000, variant) for variant in variants}
+    rounds = 6
+    with SmtpServer(Script()) as server:
+        provider = provider_to(server)
+        for number in range(rounds):
+            readers = tuple(recipient(100 * number + place, variant=one) for place, one in enumerate(variants))
+            receipt = provider.submit(Batch(RUN, number + 1, LETTERHEAD, readers), issues)
+            assert receipt.accepted == len(variants)
+        provider.close()
+    # of 70 more than 6 are seldom not there; in the order of their age, none ever would be
+    assert len(variants) < len(made) < 70 * (rounds / 2)

@@ -41,6 +41,63 @@ _texts = st.binary(max_size=40).map(lambda text: text.replace(b"\r", b"").replac
 _replies = st.tuples(st.integers(200, 599), st.lists(_texts, min_size=1, max_size=4))
 
 
+_WELL = b"250 taken\r\n250 ok\r\n251 ok\r\n354 go on\r\n"
+
+
+class TestAllWell:
+    def test_it_is_the_four_replies_and_nothing_else(self) -> None:
+        reader = ReplyReader()
+        assert reader.all_well(_WELL)
+        assert reader.empty
+        assert reader.reply() is None
+
+    @pytest.mark.parametrize("before", [b"2", b"250 2.0.0 ", b"250-more to come\r\n", b"451 later\r\n"])
+    def test_it_is_not_where_something_is_left_over(self, before: bytes) -> None:
+        reader, other = ReplyReader(), ReplyReader()
+        for each in (reader, other):
+            each.feed(before)
+        if before.startswith(b"250-"):
+            assert reader.reply() is None  # a line of it is read
+            assert other.reply() is None
+        assert not reader.all_well(_WELL)
+        other.feed(_WELL)
+        while True:
+            try:
+                read = reader.reply()
+            except Nonsense:
+                with pytest.raises(Nonsense):
+                    other.reply()
+                return
+            assert read == other.reply()
+            if read is None:
+                return
+
+    @pytest.mark.parametrize(
+        "written",
+        [
+            _WELL[:-1],
+            _WELL[:11],
+            _WELL + b"250 ok\r\n",
+            _WELL.replace(b"251", b"550"),
+            _WELL.replace(b"354", b"250"),
+            _WELL.replace(b"250 taken", b"250-taken"),
+            b"250 " + LONGEST_LINE * b"x" + _WELL[9:],
+        ],
+    )
+    def test_else_each_is_read_by_itself(self, written: bytes) -> None:
+        reader, other = ReplyReader(), ReplyReader()
+        assert not reader.all_well(written)
+        other.feed(written)
+        for _ in range(6):
+            try:
+                read = reader.reply()
+            except Nonsense:
+                with pytest.raises(Nonsense):
+                    other.reply()
+                return
+            assert read == other.reply()
+
+
 class TestReading:
     @given(st.lists(_replies, max_size=5), st.lists(st.integers(0, 400), max_size=6))
     def test_replies_are_the_same_however_they_are_cut(

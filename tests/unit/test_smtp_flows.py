@@ -124,6 +124,30 @@ def test_many_wait_side_by_side_in_one_thread(runner: FlowRunner) -> None:
     assert len(ran_in) == 1
 
 
+def test_what_came_while_another_flow_took_its_time_came_in_time(runner: FlowRunner) -> None:
+    begun = threading.Event()
+
+    def slow() -> Flow[str]:
+        yield from ()
+        assert begun.wait(10)
+        theirs.sendall(b"a")
+        time.sleep(0.6)  # longer than the other waits
+        return "slow"
+
+    def waiting() -> Flow[bytes]:
+        begun.set()
+        yield READ, time.monotonic() + 0.3
+        return ours.recv(1)
+
+    ours, theirs = socket.socketpair()
+    mine, yours = socket.socketpair()
+    with ours, theirs, mine, yours, ThreadPoolExecutor(2) as threads:
+        first = threads.submit(runner.run, waiting(), ours)
+        assert begun.wait(10)
+        second = threads.submit(runner.run, slow(), mine)
+        assert (first.result(10), second.result(10)) == (b"a", "slow")
+
+
 def test_it_is_closed_twice_and_begins_anew(runner: FlowRunner, pair: tuple[socket.socket, socket.socket]) -> None:
     runner.close()
     for _ in range(2):
