@@ -13,6 +13,7 @@ from newsletter.delivery import retrying
 from newsletter.delivery.clock import Clock
 from newsletter.delivery.model import Accepted, Batch, Outcome, Recipient, Recipients, Refused, Unknown
 from newsletter.delivery.observing import EndedCall, counted
+from newsletter.delivery.outage import Outage
 from newsletter.delivery.pacing import Pacing
 from newsletter.delivery.provider import CallRefused, MailProvider
 from newsletter.delivery.run_values import Claim, Report
@@ -73,6 +74,13 @@ class Caller:
         self._may_call = may_call
         self._end = end
         self._on_failure = on_failure
+        self._outage = Outage(clock)
+
+    @property
+    def away_for(self) -> float:
+        """For how many seconds no call is worth it, as the provider was not reached; not beyond the deadline."""
+        left = self._outage.left()
+        return left and max(0.0, min(left, (self._terms.deadline - self._clock.now()).total_seconds()))
 
     def call(self, claim: Claim) -> EndedCall:
         """Makes the call that `claim` allows, and says what became of its members: always, whatever happens."""
@@ -97,6 +105,7 @@ class Caller:
         try:
             answer = self._submitted(claim, batch, rendered)
         except CallRefused as refusal:
+            self._outage.note(reached=True)
             seconds = self._clock.monotonic() - began
             report = retrying.refused(claim, refusal, now=self._clock.now())
             counts, words = counted(report.outcomes)
@@ -171,6 +180,8 @@ class Caller:
         if (held := retrying.held_for(answer.outcomes)) is not None:
             held_until = min(now + dt.timedelta(seconds=held), self._terms.deadline)
             self._limiter.hold_until(held_until)
+        if away := self._outage.note(reached=not retrying.is_away(answer.outcomes)):
+            held_until = min(now + dt.timedelta(seconds=away), self._terms.deadline)
         if answer.failure is not None:
             self._on_failure(answer.failure)
         counts, words = counted(answer.outcomes)

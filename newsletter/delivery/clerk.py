@@ -137,6 +137,11 @@ class Clerk:
         with self.elsewhere():
             self._resting.rest(answer.news, seconds, self.end)
 
+    def pause_for(self, seconds: float) -> None:
+        """Waits so long, or for the end."""
+        with self.elsewhere():
+            self._clock.wait(self.end, seconds)
+
     @contextlib.contextmanager
     def elsewhere(self) -> Iterator[None]:
         """A thread waits for something else, and asks nothing meanwhile."""

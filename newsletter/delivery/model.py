@@ -136,10 +136,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Certainly not accepted, and worth another try; `retry_after` in seconds, where the provider said."""
+    """Certainly not accepted, and worth another try; `retry_after` in seconds, where the provider said. `away`: nobody
+    was reached, so it says nothing of those in the call."""
 
     reason: str
     retry_after: float | None = None
+    away: bool = False
 
 
 @dataclass(frozen=True, slots=True)

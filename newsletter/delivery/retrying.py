@@ -88,7 +88,8 @@ def answered(
 ) -> Report:
     """The report of a call that was answered, or whose answer was lost.
 
-    Where policy sends again after an unknown outcome, it is reported as Busy: it waits like one.
+    Where policy sends again after an unknown outcome, it is reported as Busy: it waits like one. Where the provider was
+    not reached, a batch that has been on its way for long has no reason to wait for longer than another.
     """
     again_after = (Busy, Unknown) if terms.on_unknown == "resend" else (Busy,)
     again = [one for one in outcomes.values() if isinstance(one, again_after)]
@@ -96,7 +97,8 @@ def answered(
         return Report(claim, outcomes, reference=reference)
     retry_after = max((one.retry_after for one in again if isinstance(one, Busy) and one.retry_after), default=None)
     ends_at = min(deadline_of(claim, terms), claim.first_at + terms.retry_for)
-    retry_at = retry_time(claim.first_at, now, retry_after=retry_after, ends_at=ends_at, jitter=jitter)
+    first_at = now if all(isinstance(one, Busy) and one.away for one in again) else claim.first_at
+    retry_at = retry_time(first_at, now, retry_after=retry_after, ends_at=ends_at, jitter=jitter)
     if retry_at is not None and terms.on_unknown == "resend":  # too late, it stays unknown: it did not expire
         outcomes = {number: _resent(outcome) for number, outcome in outcomes.items()}
     return Report(claim, outcomes, retry_at=retry_at, reference=reference)
@@ -157,6 +159,11 @@ def held_for(outcomes: Mapping[int, Outcome]) -> float | None:
             return None
         longest = max(longest, outcome.retry_after)
     return longest or None
+
+
+def is_away(outcomes: Mapping[int, Outcome]) -> bool:
+    """Whether the provider could not be reached, or not any more."""
+    return any(isinstance(outcome, Busy) and outcome.away for outcome in outcomes.values())
 
 
 def reference_of(outcomes: Mapping[int, Outcome]) -> str:

@@ -163,6 +163,12 @@ def _work(clerk: Clerk, caller: Caller, limiter: Pacing, wish: Wish, terms: Send
     """One thread's work: tokens, a claim, its call, and the report of it along with the next wish."""
     ended: EndedCall | None = None
     while not clerk.end.is_set():
+        if (seconds := caller.away_for) > 0:
+            if ended is not None:
+                clerk.ask(ended, None)
+                ended = None
+            clerk.pause_for(seconds)
+            continue
         taken = limiter.try_take(wish.size)
         if not taken:
             if ended is not None:  # outcomes do not wait for tokens

@@ -91,13 +91,15 @@ class SendgridProvider:
             raise CallRefused(Blame.CONTENT, str(error)) from error
         outcomes: dict[str, Outcome] = dict(made.refused)
         end = time.monotonic() + self._timeout
-        going_on = True
+        going_on, away = True, False
         for place, request in enumerate(made.requests):
             left = end - time.monotonic()
             if not going_on or (place and left < self._timeout / 2):
-                result: Outcome = Busy(_NOT_TRIED if not going_on else "not tried: the call took too long", 0.0)
+                why = _NOT_TRIED if not going_on else "not tried: the call took too long"
+                result: Outcome = Busy(why, 0.0, away)
             else:
                 result = self._outcome(request, self._send(request, left), first=not place)
+            away = isinstance(result, Busy) and result.away
             going_on = going_on and isinstance(result, Accepted | Refused)
             outcomes.update(dict.fromkeys(request.recipients.ids, result))
         return Receipt(outcomes)

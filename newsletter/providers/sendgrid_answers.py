@@ -86,7 +86,7 @@ def failure(error: BaseException, *, sent: bool) -> Busy | Unknown:
     """What it means that no answer came. `sent`: the server may have the whole request."""
     words = _failure_words(error)
     if not sent and isinstance(error, OSError):
-        return Busy(words)
+        return Busy(words, away=True)
     return Unknown(f"no answer: {words}" if sent else words)
 
 

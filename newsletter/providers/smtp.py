@@ -63,7 +63,8 @@ class SmtpProvider:
         self._signer = signer
         context = tls or ssl.create_default_context()
         self._connect = partial(open_connection, server, context, messages=messages_per_connection)
-        self._pool = ConnectionPool(self._connect)
+        self._patience = max(server.timeout, server.final_timeout)
+        self._pool = ConnectionPool(self._connect, patience=self._patience)
         self._flows = FlowRunner()
         # Signatures and encryption let go of the interpreter: the threads that call do them side by side.
         by_itself = signer is not None or server.security != "none"
@@ -95,7 +96,7 @@ class SmtpProvider:
             batch,
             partial(self._mail, *how),
             make_all=partial(self._mails, *how),
-            seconds=max(self._server.timeout, self._server.final_timeout),
+            seconds=self._patience,
         )
         fruitless = 0
         while outbox.more:
@@ -103,7 +104,7 @@ class SmtpProvider:
             try:
                 connection = self._pool.take(fresh=fruitless > 0)
             except ServerAway as away:
-                outbox.stop(Busy(str(away)))
+                outbox.stop(Busy(str(away), away=True))
                 break
             except CallRefused as refused:
                 outbox.stop(refused)
@@ -111,7 +112,7 @@ class SmtpProvider:
             self._deliver(connection, outbox)
             fruitless = fruitless + 1 if outbox.decided == before else 0
             if fruitless == 2 and outbox.more:
-                outbox.stop(Busy(f"{self._server}: {connection.reason}"))
+                outbox.stop(Busy(f"{self._server}: {connection.reason}", away=True))
         return outbox.receipt()
 
     def check(self) -> str:
@@ -143,7 +144,8 @@ class SmtpProvider:
         except BaseException:
             connection.abort()
             raise
-        self._pool.give_back(connection)
+        finally:
+            self._pool.give_back(connection)
 
     def _sender(self, letterhead: Letterhead) -> str:
         if self._envelope_from:

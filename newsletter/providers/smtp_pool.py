@@ -3,42 +3,74 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from newsletter.providers.smtp_connection import SmtpConnection
+from newsletter.providers.smtp_handshake import ServerAway
 
 #: A connection that was idle for so many seconds is asked whether it still stands before mail is trusted to it.
 UNASKED = 30.0
 #: A connection that was idle for longer is not kept: most servers close them after five minutes.
 KEPT_IDLE = 240.0
+#: A server that wanted no further connection is asked for one again after so many seconds.
+ASK_AGAIN = 10.0
+#: Seconds after the end of a connection in which the server may still count it, and after which it is asked again then.
+_COUNTED, SOON = 1.0, 0.5
+#: How often a thread that waits for a connection looks whether it may open one. Seconds.
+_LOOK_EVERY = 0.25
 
 
 class ConnectionPool:
-    """Hands out each connection to one thread at a time; there are never more than threads that asked at once."""
+    """Hands out each connection to one thread at a time; there are never more than threads that asked at once.
 
-    def __init__(self, connect: Callable[[], SmtpConnection]) -> None:
+    Many servers take some connections from one sender and turn away others, which is no reason to wait where there is
+    mail: the threads then share those that stand. `patience`: how long one waits for another's, in seconds.
+    """
+
+    def __init__(self, connect: Callable[[], SmtpConnection], *, patience: float = 600.0) -> None:
         self._connect = connect
-        self._lock = threading.Lock()
+        self._patience = patience
+        self._lock = threading.Condition()
         self._idle: list[SmtpConnection] = []
+        #: Connections that threads have, and those that they are opening.
+        self._out = self._opening = 0
+        #: How many the server takes, where it turned one away, and when to ask for another (monotonic seconds).
+        self._room: int | None = None
+        self._ask_at = 0.0
+        #: When one was closed last.
+        self._parted_at = -_COUNTED
 
     def take(self, *, fresh: bool = False) -> SmtpConnection:
-        """A connection that stands as far as can be told, the one used last if there is one. `fresh`: a new one.
+        """A connection that stands as far as can be told, the one used last if there is one. `fresh`: a new one, if
+        there may be one more.
 
-        Raises what opening one raises.
+        Raises what opening one raises; ServerAway only where no other thread has one, or all keep theirs for too long.
         """
-        while not fresh and (connection := self._pop()) is not None:
-            if connection.idle() <= KEPT_IDLE and connection.ready(UNASKED):
+        until = time.monotonic() + self._patience
+        away: ServerAway | None = None
+        again_at = 0.0
+        while True:
+            connection = self._idle_one(fresh, until, away, again_at)
+            if connection is not None:
                 return connection
-            self._part([connection])
-        return self._connect()
+            try:
+                return self._opened()
+            except ServerAway as error:
+                away, again_at, fresh = error, self._next_ask(), False
 
     def give_back(self, connection: SmtpConnection) -> None:
         """Keeps the connection for the next call, unless it is finished."""
         if connection.finished:
-            self._part([connection])
-            return
+            self._part([connection])  # first: the server counts it until then
         with self._lock:
-            self._idle.append(connection)
+            self._out -= 1
+            if connection.finished:
+                self._parted_at = time.monotonic()
+                self._lock.notify_all()
+            else:
+                self._idle.append(connection)
+                self._lock.notify()
 
     def close(self) -> None:
         """Takes leave of the server on every idle connection."""
@@ -46,9 +78,63 @@ class ConnectionPool:
             connections, self._idle = self._idle, []
         self._part(connections)
 
-    def _pop(self) -> SmtpConnection | None:
-        with self._lock:
-            return self._idle.pop() if self._idle else None
+    def _idle_one(self, fresh: bool, until: float, away: ServerAway | None, again_at: float) -> SmtpConnection | None:
+        """An idle connection that stands; None: one is to be opened, and counts as being opened. `away` is why this
+        thread was turned away, `again_at` when it may ask again."""
+        while True:
+            with self._lock:
+                if fresh or not self._idle:
+                    now = time.monotonic()
+                    nobody = not (self._idle or self._out or self._opening)
+                    if away is not None and nobody and now - self._parted_at >= _COUNTED:
+                        raise away
+                    if now >= again_at and self._may_open(now):
+                        self._opening += 1
+                        return None
+                    if not self._idle:
+                        if now >= until:
+                            raise away or ServerAway("no connection became free in time")
+                        self._lock.wait(min(until - now, _LOOK_EVERY))
+                        continue
+                connection = self._idle.pop()
+                self._out += 1
+            if connection.idle() <= KEPT_IDLE and connection.ready(UNASKED):
+                return connection
+            connection.finished = True
+            self.give_back(connection)
+
+    def _may_open(self, now: float) -> bool:
+        if self._room is None or self._out + self._opening < self._room:
+            return True
+        if now < self._ask_at:
+            return False
+        self._ask_at = self._next_ask()  # one asks for all
+        return True
+
+    def _next_ask(self) -> float:
+        """When to ask for one more, after the server turned one away."""
+        now = time.monotonic()
+        return now + (SOON if now - self._parted_at < _COUNTED else ASK_AGAIN)
+
+    def _opened(self) -> SmtpConnection:
+        """A new connection, for a thread that said it opens one."""
+        connection: SmtpConnection | None = None
+        turned_away = False
+        try:
+            connection = self._connect()
+        except ServerAway:
+            turned_away = True
+            raise
+        finally:
+            with self._lock:
+                self._opening -= 1
+                if connection is not None:
+                    self._out += 1
+                    self._room = None
+                elif turned_away and self._out:
+                    self._room, self._ask_at = self._out, self._next_ask()
+                self._lock.notify_all()
+        return connection
 
     @staticmethod
     def _part(connections: list[SmtpConnection]) -> None:

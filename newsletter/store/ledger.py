@@ -99,7 +99,7 @@ class SqlLedger(SharedBatches, LedgerViews):
                 dead = self._recover(connection, row, now)
                 sender = self._senders.begin(connection, time())
                 recovery.forget(connection, run_id, forgotten, sender.id, now)
-                recovery.count_anew(connection, run_id)
+                recovery.count_anew(connection, run_id, now)
                 if resend_unknown:
                     recovery.resend_unknown(connection, run_id, now)
                 row = change_run(

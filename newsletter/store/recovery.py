@@ -62,10 +62,12 @@ def let_go_of(
     close_attempts_of(connection, row.id, sender_id, now)
 
 
-def count_anew(connection: sa.Connection, run_id: int) -> None:
-    """Somebody sends the run again: `retry_for` does not run while nobody does."""
+def count_anew(connection: sa.Connection, run_id: int, now: dt.datetime) -> None:
+    """Somebody sends the run again: `retry_for` does not run while nobody does, and who waits for another try has it
+    now, for whatever was in the way may be gone."""
     left = batch.c.sender_id.is_(None) & batch.c.due_at.is_not(None) & batch.c.first_at.is_not(None)
-    connection.execute(sa.update(batch).where(batch.c.run_id == run_id, left).values(first_at=None))
+    due_at = sa.case((batch.c.due_at > seconds(now), seconds(now)), else_=batch.c.due_at)
+    connection.execute(sa.update(batch).where(batch.c.run_id == run_id, left).values(first_at=None, due_at=due_at))
 
 
 def resend_unknown(connection: sa.Connection, run_id: int, now: dt.datetime) -> None:

@@ -102,7 +102,7 @@ def begin(connection: sa.Connection, row: RunRow, sharing: Sharing, now: dt.date
     """Hands the run, which is held and in nobody's hands, to workers: with a job for each batch that has none."""
     if sharing.limit is not None and sharing.limit < 1:
         raise ValueError("a limit lets at least one through")
-    recovery.count_anew(connection, row.id)
+    recovery.count_anew(connection, row.id, now)
     if sharing.resend_unknown:
         recovery.resend_unknown(connection, row.id, now)
     row = change_run(

@@ -401,13 +401,14 @@ def test_the_time_of_retries_counts_from_the_first_who_need_them(
     assert (ids(again), again.first_at) == (ids(two), later(3_600))
 
 
-def test_the_time_of_retries_counts_anew_when_somebody_sends_the_run_again(
-    ledger: SqlLedger, audience_store: SqlAudience
+@pytest.mark.parametrize("retry_at", [later(30), later(100_000)])
+def test_whoever_waited_is_tried_and_the_time_of_retries_counts_anew_when_somebody_sends_the_run_again(
+    ledger: SqlLedger, audience_store: SqlAudience, retry_at: dt.datetime
 ) -> None:
     run_id = planned(audience_store, ledger, 3, size=3)
     handle = ledger.take(run_id, now=NOW)
     [one] = claims(handle, 3)
-    handle.exchange([report(one, Busy("later"), retry_at=later(30))], [], now=NOW)
+    handle.exchange([report(one, Busy("later"), retry_at=retry_at)], [], now=NOW)
     handle.pause("somebody looks at it", now=NOW)
     handle.close(now=NOW)
     [again] = claims(ledger.take(run_id, now=later(7_200)), 3, now=later(7_200))

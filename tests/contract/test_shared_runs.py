@@ -420,7 +420,7 @@ class TestSteering:
         run_id, uid = begun(shared, tmp_path)
         ledger = worker(shared, tmp_path)
         handle = taken(ledger, uid, 1)
-        handle.exchange([report(one_claim(handle, 2), Busy("later"), retry_at=later(30))], [], now=NOW)
+        handle.exchange([report(one_claim(handle, 2), Busy("later"), retry_at=later(100_000))], [], now=NOW)
         ledger.pause(run_id, "stop", now=NOW)
         handle.close(now=NOW)
         ledger.share(run_id, SHARING, now=later(3_600))

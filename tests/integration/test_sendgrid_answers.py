@@ -201,12 +201,12 @@ def test_an_answer_to_half_a_request_accepts_nobody(server: SendgridServer, stat
 
 def test_a_handshake_that_does_not_end_has_sent_nothing(mute: int) -> None:
     provider = SendgridProvider("sendgrid", KEY, host=f"https://127.0.0.1:{mute}", timeout=0.5)
-    assert set(provider.submit(THREE, RENDERED).outcomes.values()) == {Busy("the call timed out")}
+    assert set(provider.submit(THREE, RENDERED).outcomes.values()) == {Busy("the call timed out", away=True)}
 
 
 def test_a_name_nobody_knows_has_sent_nothing() -> None:
     provider = SendgridProvider("sendgrid", KEY, host="https://api.invalid", timeout=5.0)
-    assert set(provider.submit(THREE, RENDERED).outcomes.values()) == {Busy("the host's name is not known")}
+    assert set(provider.submit(THREE, RENDERED).outcomes.values()) == {Busy("the host's name is not known", away=True)}
     with pytest.raises(OSError, match=r"api\.invalid: the host's name is not known"):
         provider.check()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -113,7 +114,7 @@ class TestServersThatGoAway:
         provider = provider_to(server)
         server.close()
         outcomes = submit(provider, 2)
-        assert outcomes == [Busy(f"127.0.0.1:{server.port}: Connection refused")] * 2
+        assert outcomes == [Busy(f"127.0.0.1:{server.port}: Connection refused", away=True)] * 2
 
     def test_where_nobody_listens_no_mail_is_made(self, server: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[Recipients] = []
@@ -126,6 +127,19 @@ class TestServersThatGoAway:
             provider.close()
             assert kinds(submit(provider, 3)) == "BBB"
             assert list(map(len, made)) == [2]
+
+    @pytest.mark.parametrize("messages_per_connection", [1000, 7])
+    def test_a_server_that_takes_two_connections_gets_all_mail_over_two(
+        self, server: SmtpServer, messages_per_connection: int
+    ) -> None:
+        busy = Reaction(b"421 4.7.0 too many connections from you\r\n", close=True)
+        server.script.react = lambda moment: busy if moment.step == "connect" and server.standing > 2 else None
+        provider = provider_to(server, messages_per_connection=messages_per_connection)
+        with ThreadPoolExecutor(12) as threads:
+            answers = threads.map(lambda number: kinds(submit(provider, batch(10, first=10 * number))), range(60))
+            assert list(answers) == ["A" * 10] * 60
+        provider.close()
+        assert sorted(server.addresses()) == sorted(f"p{number}@example.com" for number in range(600))
 
     def test_a_refusal_by_the_second_of_two_connections_is_not_forgotten(self, server: SmtpServer) -> None:
         refusal = Reaction(b"550 5.7.1 you may not send\r\n")

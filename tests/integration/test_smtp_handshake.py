@@ -108,7 +108,7 @@ class TestNoTls:
             Script(tls=TRUSTED, react=lambda moment: reaction if moment.step == "STARTTLS" else None)
         ) as server:
             provider = provider_to(server, security="starttls", tls=CLIENT)
-            assert submit(provider, 1) == [Busy(f"127.0.0.1:{server.port}: 454 4.7.0 TLS not available")]
+            assert submit(provider, 1) == [Busy(f"127.0.0.1:{server.port}: 454 4.7.0 TLS not available", away=True)]
             provider.close()
 
     def test_what_is_smuggled_in_behind_starttls_is_not_taken_for_an_answer(self) -> None:
@@ -162,7 +162,7 @@ class TestLogins:
         with SmtpServer(script) as server:
             provider = provider_to(server, username="user", password="canary")
             (outcome,) = submit(provider, 1)
-            assert outcome == Busy(f"127.0.0.1:{server.port}: the server answers the login with nonsense")
+            assert outcome == Busy(f"127.0.0.1:{server.port}: the server answers the login with nonsense", away=True)
             with pytest.raises(OSError, match=r"answers the login with nonsense$"):
                 provider.check()
             provider.close()
@@ -183,7 +183,7 @@ class TestLogins:
         script = Script(logins={"user": PASSWORD}, react=lambda moment: reaction if moment.step == "AUTH" else None)
         with SmtpServer(script) as server:
             provider = provider_to(server, username="user", password=PASSWORD)
-            assert submit(provider, 1) == [Busy(f"127.0.0.1:{server.port}: 454 4.7.0 temporary failure")]
+            assert submit(provider, 1) == [Busy(f"127.0.0.1:{server.port}: 454 4.7.0 temporary failure", away=True)]
             with pytest.raises(OSError, match="temporary failure"):
                 provider.check()
 
@@ -214,7 +214,7 @@ class TestGreetings:
     def test_a_server_that_is_overloaded_is_busy(self) -> None:
         with SmtpServer(Script(react=lambda _: Reaction(b"450 4.3.2 overloaded\r\n"))) as server:
             provider = provider_to(server)
-            assert submit(provider, 1) == [Busy(f"127.0.0.1:{server.port}: 450 4.3.2 overloaded")]
+            assert submit(provider, 1) == [Busy(f"127.0.0.1:{server.port}: 450 4.3.2 overloaded", away=True)]
 
     def test_a_server_that_knows_no_ehlo_is_greeted_with_helo(self) -> None:
         reaction = Reaction(b"502 5.5.1 what?\r\n")

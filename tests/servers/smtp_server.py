@@ -53,6 +53,12 @@ class SmtpServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def standing(self) -> int:
+        """How many connections there are."""
+        with self._lock:
+            return len(self._open)
+
     def stop_listening(self) -> None:
         """Nobody can connect from now on."""
         with suppress(OSError):

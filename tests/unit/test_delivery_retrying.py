@@ -86,6 +86,17 @@ class TestReports:
         assert later(101) <= report.retry_at
         assert not report.split
 
+    def test_where_the_provider_was_not_reached_the_time_of_the_batch_counts_for_nothing(self) -> None:
+        away: dict[int, Outcome] = {1: Accepted(), 2: Busy("nobody listens", away=True), 3: Refused("no")}
+        for outcomes, longest in ((away, BASE), (away | {4: Busy("greylisted")}, 240.0)):
+            waits = [
+                (report.retry_at - later(120)).total_seconds()
+                for seed in range(200)
+                if (report := answered(CLAIM, outcomes, terms=TERMS, now=later(120), jitter=Random(seed))).retry_at
+            ]
+            assert len(waits) == 200
+            assert 0.9 * longest < max(waits) <= longest
+
     def test_retry_for_ends_it_even_where_the_deadline_is_far(self) -> None:
         outcomes = same_for_all(CLAIM, Busy("greylisted"))
         terms = replace(TERMS, retry_for=dt.timedelta(minutes=1))

@@ -444,6 +444,77 @@ class TestUnknown:
         assert len(provider.calls) == 1
 
 
+class TestOutages:
+    """The provider cannot be reached for a while."""
+
+    @staticmethod
+    def away(run: Simulation, start: float, end: float) -> ScriptedProvider:
+        def answer(batch: Batch) -> Receipt:
+            if start <= run.clock.monotonic() < end:
+                return same(batch, Busy("nobody listens", away=True))
+            return accept(batch)
+
+        return ScriptedProvider(answer, clock=run.clock, seconds=0.1)
+
+    @pytest.mark.parametrize(("start", "end"), [(0.0, 60.0), (0.0, 600.0), (1.0, 61.0)])
+    def test_few_calls_are_made_in_vain_and_soon_after_it_everything_goes(self, start: float, end: float) -> None:
+        run = with_terms(4, count=2_000)
+        provider = self.away(run, start, end)
+        result = run.send(provider)
+        assert result.balance.counts == {ACCEPTED: 2_000}
+        # it is left alone for half a minute at most, and nobody waits for longer than some seconds after that
+        assert run.clock.monotonic() < end + 30 + 10 + 5
+        in_vain = sum(start <= began < end - 0.1 for began in provider.at)
+        assert 4 * 5 <= in_vain <= 4 * (8 + end / 30)
+        assert len(run.observer.waits) >= 6
+
+    def test_a_batch_that_was_long_on_its_way_waits_no_longer_than_others(self) -> None:
+        run = with_terms(count=1_000, batch_size=1_000)
+        provider = self.away(run, 90.0, 90.3)
+        provider._limits, provider._seconds = WINDOWS, 0.5  # 100 seconds of windows
+        assert run.send(provider).balance.counts == {ACCEPTED: 1_000}
+        assert run.clock.monotonic() < 100 + 8
+
+    def test_a_stop_is_heard_while_it_is_away(self) -> None:
+        run = with_terms(2, count=100)
+        provider = self.away(run, 0.0, 1e9)
+        waiting = run.observer.waiting
+
+        def heard(until: dt.datetime) -> None:
+            waiting(until)
+            if len(run.observer.waits) == 12:
+                run.stop.set()
+
+        run.observer.waiting = heard  # type: ignore[method-assign]
+        result = run.send(provider)
+        assert result.interrupted
+        assert run.clock.monotonic() < 200
+        assert result.balance.of(ACCEPTED) == 0
+        assert result.balance.remaining == 100
+
+    def test_the_deadline_comes_while_it_is_away(self) -> None:
+        run = with_terms(3, count=100, deadline=START + dt.timedelta(seconds=100))
+        result = run.send(self.away(run, 0.0, 1e9))
+        assert result.halt is Halt.DEADLINE
+        assert 99 <= run.clock.monotonic() < 102
+        assert result.balance.counts == {DeliveryState.EXPIRED: 100}
+
+    def test_a_refusal_says_that_it_is_there(self) -> None:
+        run = with_terms(count=40)
+
+        def answer(batch: Batch) -> Receipt:
+            if len(provider.calls) % 2:
+                return same(batch, Busy("nobody listens", away=True))
+            raise CallRefused(Blame.RECIPIENTS, "one of them")
+
+        provider = ScriptedProvider(answer, clock=run.clock)
+        run.send(provider)
+        assert {
+            until - START - dt.timedelta(seconds=at)
+            for until, at in zip(run.observer.waits, provider.at[::2], strict=False)
+        } <= {dt.timedelta(seconds=1)}
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         "nonsense",
