@@ -144,7 +144,8 @@ def run_called(ledger: Ledger, name: RunName) -> RunRecord:
     if run is None:
         ledger.refuse_forgotten(name)
         raise NothingToDo(
-            f"there is no run {name}: it was not sent", hint="newsletter history lists those that there are"
+            f"there is no run {name}: it was not sent",
+            hint=f"To send it: newsletter send {name.slot} -n {name.newsletter}; newsletter history lists the runs",
         )
     return run
 
