@@ -130,7 +130,8 @@ class ConnectionPool:
                 self._opening -= 1
                 if connection is not None:
                     self._out += 1
-                    self._room = None
+                    if self._room is not None and self._out > self._room:
+                        self._room, self._ask_at = self._out, 0.0  # perhaps it takes one more
                 elif turned_away and self._out:
                     self._room, self._ask_at = self._out, self._next_ask()
                 self._lock.notify_all()
