@@ -306,6 +306,7 @@ class Simulation:
     gone: set[int] = field(default_factory=set)
     limit: int | None = None
     patience: float = 300.0
+    changed: threading.Event | None = None
     clock: Clock = field(default_factory=SimulatedClock)
 
     def __post_init__(self) -> None:
@@ -338,6 +339,7 @@ class Simulation:
                 observer=observer or self.observer,
                 jitter=Random(7),
                 patience=self.patience,
+                changed=self.changed,
             )
         finally:
             left = [thread.name for thread in threading.enumerate() if thread.name.startswith("send-")]

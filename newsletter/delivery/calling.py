@@ -41,7 +41,7 @@ class Caller:
     """Makes the calls of one run. Used by several threads at once.
 
     `may_call` is asked right before each call; `end` is set when no more is to be done. `on_failure` hears of errors
-    that are no provider's answer.
+    that are no provider's answer. `outage`: None where others send the same run, who may reach the provider.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Caller:
         may_call: Callable[[], bool],
         end: threading.Event,
         on_failure: Callable[[BaseException], None],
+        outage: Outage | None,
     ) -> None:
         self._provider = provider
         self._run = run
@@ -74,12 +75,12 @@ class Caller:
         self._may_call = may_call
         self._end = end
         self._on_failure = on_failure
-        self._outage = Outage(clock)
+        self._outage = outage
 
     @property
     def away_for(self) -> float:
         """For how many seconds no call is worth it, as the provider was not reached; not beyond the deadline."""
-        left = self._outage.left()
+        left = self._outage.left() if self._outage is not None else 0.0
         return left and max(0.0, min(left, (self._terms.deadline - self._clock.now()).total_seconds()))
 
     def call(self, claim: Claim) -> EndedCall:
@@ -105,7 +106,8 @@ class Caller:
         try:
             answer = self._submitted(claim, batch, rendered)
         except CallRefused as refusal:
-            self._outage.note(reached=True)
+            if self._outage is not None:
+                self._outage.note(reached=True)
             seconds = self._clock.monotonic() - began
             report = retrying.refused(claim, refusal, now=self._clock.now())
             counts, words = counted(report.outcomes)
@@ -174,18 +176,28 @@ class Caller:
         own = self._provider.limits.one_message_at_a_time
         reference = "" if own else retrying.reference_of(answer.outcomes)
         report = retrying.answered(
-            claim, answer.outcomes, terms=self._terms, now=now, jitter=self._jitter, reference=reference
+            claim,
+            answer.outcomes,
+            terms=self._terms,
+            now=now,
+            jitter=self._jitter,
+            reference=reference,
+            put_down=self._outage is None,
         )
         held_until = None
         if (held := retrying.held_for(answer.outcomes)) is not None:
             held_until = min(now + dt.timedelta(seconds=held), self._terms.deadline)
             self._limiter.hold_until(held_until)
-        if away := self._outage.note(reached=not retrying.is_away(answer.outcomes)):
-            held_until = min(now + dt.timedelta(seconds=away), self._terms.deadline)
+        if (away := self._away_after(answer)) > 0:
+            held_until = min(now + dt.timedelta(seconds=max(away, held or 0.0)), self._terms.deadline)
         if answer.failure is not None:
             self._on_failure(answer.failure)
         counts, words = counted(answer.outcomes)
         return EndedCall(report, counts, words, seconds, pause=answer.pause, held_until=held_until)
+
+    def _away_after(self, answer: _Answer) -> float:
+        reached = retrying.reached(answer.outcomes)
+        return 0.0 if self._outage is None or reached is None else self._outage.note(reached=reached)
 
     @staticmethod
     def _uncalled(claim: Claim, reason: str, again: dt.datetime) -> EndedCall:

@@ -137,7 +137,7 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Busy:
     """Certainly not accepted, and worth another try; `retry_after` in seconds, where the provider said. `away`: nobody
-    was reached, so it says nothing of those in the call."""
+    was there to try it with, so it says nothing of those in the call; with 0.0 seconds, just for this one."""
 
     reason: str
     retry_after: float | None = None

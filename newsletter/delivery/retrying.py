@@ -85,11 +85,13 @@ def answered(
     now: dt.datetime,
     jitter: Random,
     reference: str = "",
+    put_down: bool = False,
 ) -> Report:
     """The report of a call that was answered, or whose answer was lost.
 
     Where policy sends again after an unknown outcome, it is reported as Busy: it waits like one. Where the provider was
-    not reached, a batch that has been on its way for long has no reason to wait for longer than another.
+    not reached, a batch that has been on its way for long has no reason to wait for longer than another; unless it is
+    to be `put_down` for others, who may reach it.
     """
     again_after = (Busy, Unknown) if terms.on_unknown == "resend" else (Busy,)
     again = [one for one in outcomes.values() if isinstance(one, again_after)]
@@ -97,7 +99,8 @@ def answered(
         return Report(claim, outcomes, reference=reference)
     retry_after = max((one.retry_after for one in again if isinstance(one, Busy) and one.retry_after), default=None)
     ends_at = min(deadline_of(claim, terms), claim.first_at + terms.retry_for)
-    first_at = now if all(isinstance(one, Busy) and one.away for one in again) else claim.first_at
+    all_away = all(isinstance(one, Busy) and one.away for one in again)
+    first_at = now if all_away and not put_down else claim.first_at
     retry_at = retry_time(first_at, now, retry_after=retry_after, ends_at=ends_at, jitter=jitter)
     if retry_at is not None and terms.on_unknown == "resend":  # too late, it stays unknown: it did not expire
         outcomes = {number: _resent(outcome) for number, outcome in outcomes.items()}
@@ -161,9 +164,12 @@ def held_for(outcomes: Mapping[int, Outcome]) -> float | None:
     return longest or None
 
 
-def is_away(outcomes: Mapping[int, Outcome]) -> bool:
-    """Whether the provider could not be reached, or not any more."""
-    return any(isinstance(outcome, Busy) and outcome.away for outcome in outcomes.values())
+def reached(outcomes: Mapping[int, Outcome]) -> bool | None:
+    """Whether the provider was reached to the end of the call; None where that is not known."""
+    if any(isinstance(outcome, Busy) and outcome.away for outcome in outcomes.values()):
+        crowded = all(outcome.retry_after == 0 for outcome in outcomes.values() if isinstance(outcome, Busy))
+        return None if crowded else False
+    return None if all(isinstance(outcome, Unknown) for outcome in outcomes.values()) else True
 
 
 def reference_of(outcomes: Mapping[int, Outcome]) -> str:

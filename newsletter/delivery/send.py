@@ -16,6 +16,7 @@ from newsletter.delivery.clock import Clock, SystemClock
 from newsletter.delivery.ledger import RunLedger
 from newsletter.delivery.model import Recipient
 from newsletter.delivery.observing import EndedCall, Observer, Unobserved
+from newsletter.delivery.outage import Outage
 from newsletter.delivery.pacing import Limiter, Pacing
 from newsletter.delivery.patience import PATIENCE
 from newsletter.delivery.provider import MailProvider
@@ -112,6 +113,7 @@ def send_run(
         may_call=ledger.may_call,
         end=clerk.end,
         on_failure=failed,
+        outage=Outage(clock) if changed is None else None,
     )
     wish = Wish(wish_size(terms, provider, limiter), limiter.admit)
 

@@ -18,7 +18,7 @@ from newsletter.providers.smtp_connection import SmtpConnection
 from newsletter.providers.smtp_flows import Flow, FlowRunner, run_here
 from newsletter.providers.smtp_handshake import ServerAway, SmtpServer, open_connection
 from newsletter.providers.smtp_outbox import Mail, Outbox
-from newsletter.providers.smtp_pool import ConnectionPool
+from newsletter.providers.smtp_pool import ConnectionPool, Crowded
 from newsletter.providers.smtp_wire import Lost
 from newsletter.rendering.headers import ascii_addresses, mailbox_parts
 from newsletter.rendering.letter import Letterhead
@@ -63,8 +63,7 @@ class SmtpProvider:
         self._signer = signer
         context = tls or ssl.create_default_context()
         self._connect = partial(open_connection, server, context, messages=messages_per_connection)
-        self._patience = max(server.timeout, server.final_timeout)
-        self._pool = ConnectionPool(self._connect, patience=self._patience)
+        self._pool = ConnectionPool(self._connect)
         self._flows = FlowRunner()
         # Signatures and encryption let go of the interpreter: the threads that call do them side by side.
         by_itself = signer is not None or server.security != "none"
@@ -96,7 +95,7 @@ class SmtpProvider:
             batch,
             partial(self._mail, *how),
             make_all=partial(self._mails, *how),
-            seconds=self._patience,
+            seconds=max(self._server.timeout, self._server.final_timeout),
         )
         fruitless = 0
         while outbox.more:
@@ -106,13 +105,16 @@ class SmtpProvider:
             except ServerAway as away:
                 outbox.stop(Busy(str(away), away=True))
                 break
+            except Crowded as crowded:
+                outbox.stop(Busy(f"{self._server}: {crowded}", 0.0, away=True))
+                break
             except CallRefused as refused:
                 outbox.stop(refused)
                 break
             self._deliver(connection, outbox)
             fruitless = fruitless + 1 if outbox.decided == before else 0
             if fruitless == 2 and outbox.more:
-                outbox.stop(Busy(f"{self._server}: {connection.reason}", away=True))
+                outbox.stop(Busy(f"{self._server}: {connection.reason}"))
         return outbox.receipt()
 
     def check(self) -> str:
@@ -180,18 +182,23 @@ class SmtpProvider:
         if some.variants.count(variant) < len(some):
             return self._mails_of_variants(sender, letterhead, rendered, some)
         try:
-            addresses = _envelope_addresses(some.addresses)
-            messages = self._encoders.encoder(letterhead, rendered[variant]).many(
-                to_addresses=addresses,
-                to_names=some.names,
-                message_ids=some.message_ids,
-                unsubscribe_urls=some.unsubscribe_urls,
-                values=some.values,
-                unsubscribe_mailtos=some.unsubscribe_mailtos,
-                joined=self._signer is None,
-            )
+            return self._mails_of_one_variant(sender, letterhead, rendered[variant], some)
         except Exception:  # noqa: BLE001 - made one by one, it is known whose
             return None
+
+    def _mails_of_one_variant(
+        self, sender: str, letterhead: Letterhead, rendered: RenderedIssue, some: Recipients
+    ) -> Sequence[Mail]:
+        addresses = _envelope_addresses(some.addresses)
+        messages = self._encoders.encoder(letterhead, rendered).many(
+            to_addresses=addresses,
+            to_names=some.names,
+            message_ids=some.message_ids,
+            unsubscribe_urls=some.unsubscribe_urls,
+            values=some.values,
+            unsubscribe_mailtos=some.unsubscribe_mailtos,
+            joined=self._signer is None,
+        )
         if _TOKEN in sender:
             senders = list(map(partial(_envelope_from, sender), some.return_tokens, some.message_ids))
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -140,6 +141,26 @@ class TestServersThatGoAway:
             assert list(answers) == ["A" * 10] * 60
         provider.close()
         assert sorted(server.addresses()) == sorted(f"p{number}@example.com" for number in range(600))
+
+    def test_where_all_connections_stay_in_use_the_rest_comes_again_at_once(self, server: SmtpServer) -> None:
+        busy = Reaction(b"421 4.7.0 too many connections from you\r\n", close=True)
+        server.script.react = lambda moment: busy if moment.step == "connect" and server.standing > 1 else None
+        provider = provider_to(server)
+        provider._pool._patience = 0.2
+        with ThreadPoolExecutor(1) as threads:
+            begun = threading.Event()
+            server.script.react, react = (
+                lambda moment: (begun.set(), time.sleep(1.0))[1] if moment.step == "DATA" else react(moment),  # type: ignore[func-returns-value] # it waits
+                server.script.react,
+            )
+            first = threads.submit(submit, provider, 1)
+            assert begun.wait(5)
+            [second] = submit(provider, batch(1, first=2))
+            assert second == Busy(
+                f"127.0.0.1:{server.port}: all 1 connections that the server takes are in use", 0.0, away=True
+            )
+            assert kinds(first.result()) == "A"
+        provider.close()
 
     def test_a_refusal_by_the_second_of_two_connections_is_not_forgotten(self, server: SmtpServer) -> None:
         refusal = Reaction(b"550 5.7.1 you may not send\r\n")

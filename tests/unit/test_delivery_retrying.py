@@ -22,6 +22,7 @@ from newsletter.delivery.retrying import (
     held_for,
     lost,
     pause_reason,
+    reached,
     refused,
     retry_time,
     same_for_all,
@@ -96,6 +97,30 @@ class TestReports:
             ]
             assert len(waits) == 200
             assert 0.9 * longest < max(waits) <= longest
+
+    def test_what_is_put_down_for_others_waits_as_long_as_ever(self) -> None:
+        outcomes = same_for_all(CLAIM, Busy("nobody listens", away=True))
+        waits = [
+            (report.retry_at - later(120)).total_seconds()
+            for seed in range(200)
+            if (
+                report := answered(CLAIM, outcomes, terms=TERMS, now=later(120), jitter=Random(seed), put_down=True)
+            ).retry_at
+        ]
+        assert max(waits) > 200
+
+    @pytest.mark.parametrize(
+        ("outcomes", "told"),
+        [
+            ({1: Accepted(), 2: Refused("no"), 3: Busy("later"), 4: Unknown("?")}, True),
+            ({1: Unknown("?"), 2: Unknown("?")}, None),
+            ({1: Accepted(), 2: Busy("nobody listens", away=True)}, False),
+            ({1: Busy("nobody listens", away=True), 2: Busy("not tried", 0.0, away=True)}, False),
+            ({1: Accepted(), 2: Busy("all connections are in use", 0.0, away=True)}, None),
+        ],
+    )
+    def test_whether_the_provider_was_reached(self, outcomes: dict[int, Outcome], told: bool | None) -> None:
+        assert reached(outcomes) is told
 
     def test_retry_for_ends_it_even_where_the_deadline_is_far(self) -> None:
         outcomes = same_for_all(CLAIM, Busy("greylisted"))

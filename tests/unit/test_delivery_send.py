@@ -475,6 +475,28 @@ class TestOutages:
         assert run.send(provider).balance.counts == {ACCEPTED: 1_000}
         assert run.clock.monotonic() < 100 + 8
 
+    def test_what_was_accepted_is_written_down_before_it_is_left_alone(self) -> None:
+        run = with_terms(count=20)
+
+        def answer(batch: Batch) -> Receipt:
+            lost = [Busy("nobody listens", away=True)] if run.clock.monotonic() < 10 else [Accepted()]
+            first, *others = batch.recipients
+            return Receipt({first.id: Accepted(), **dict.fromkeys([one.id for one in others], lost[0])})
+
+        provider = ScriptedProvider(answer, clock=run.clock)
+        written: list[tuple[float, int]] = []
+        run.ledger.before = lambda reports, _: written.append((run.clock.monotonic(), len(reports)))
+        run.send(provider)
+        assert [at for at, reports in written if reports][:2] == provider.at[:2]
+
+    def test_where_others_send_the_same_run_no_pause_is_made(self) -> None:
+        for changed, second_call in ((threading.Event(), 0.1), (None, 1.1)):
+            run = with_terms(count=20)
+            run.changed = changed
+            provider = self.away(run, 0.0, 60.0)
+            assert run.send(provider).balance.counts == {ACCEPTED: 20}
+            assert provider.at[1] == pytest.approx(second_call)
+
     def test_a_stop_is_heard_while_it_is_away(self) -> None:
         run = with_terms(2, count=100)
         provider = self.away(run, 0.0, 1e9)

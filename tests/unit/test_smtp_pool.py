@@ -12,7 +12,7 @@ import pytest
 from newsletter.providers import smtp_pool
 from newsletter.providers.smtp_connection import SmtpConnection
 from newsletter.providers.smtp_handshake import ServerAway
-from newsletter.providers.smtp_pool import ConnectionPool
+from newsletter.providers.smtp_pool import ConnectionPool, Crowded
 
 
 class Fake:
@@ -148,22 +148,100 @@ def test_a_connection_that_just_ended_may_still_be_counted(monkeypatch: pytest.M
 
 
 def test_nobody_waits_for_ever() -> None:
-    pool = ConnectionPool(Server(1).connect, patience=0.2)
-    pool.take()
-    with pytest.raises(ServerAway, match="421"):
-        pool.take()
-    with pytest.raises(ServerAway, match="no connection became free in time"):
-        pool.take()
-
-
-def test_an_error_of_another_kind_is_told_at_once_and_counts_for_nothing() -> None:
-    def broken() -> SmtpConnection:
-        raise KeyError("a mistake")
-
-    pool = ConnectionPool(broken)
-    for _ in range(3):
-        with pytest.raises(KeyError):
-            pool.take()
     server = Server(1)
-    pool._connect = server.connect
+    pool = ConnectionPool(server.connect, patience=0.2)
+    first = pool.take()
+    for _ in range(2):
+        with pytest.raises(Crowded, match="all 1 connections"):
+            pool.take()
+    assert server.refused == 1
+    pool.give_back(first)
+    assert pool.take() is first
+
+
+def test_threads_that_are_turned_away_late_do_not_keep_each_other_waiting() -> None:
+    asked: list[float] = []
+
+    def connect() -> SmtpConnection:
+        asked.append(time.monotonic())
+        time.sleep(0.3)
+        raise ServerAway("no connection within 0.3 s")
+
+    pool = ConnectionPool(connect, patience=0.35)
+
+    def wait(number: int) -> float:
+        time.sleep(number * 0.1)
+        began = time.monotonic()
+        with pytest.raises(ServerAway, match="within"):
+            pool.take()
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(4) as threads:
+        assert max(threads.map(wait, range(4))) < 1.0
+    assert len(asked) == 4
+
+
+def test_whoever_was_turned_away_gets_the_place_of_one_that_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp_pool, "SOON", 0.05)
+    server = Server(1)
+    pool = ConnectionPool(server.connect)
+    first = pool.take()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(pool.take)
+        time.sleep(0.2)
+        assert server.refused == 1
+        first.finished = True
+        pool.give_back(first)
+        pool.give_back(waiting.result(2))
+
+
+def test_idle_connections_count_as_the_servers_do() -> None:
+    server = Server(2)
+    pool = ConnectionPool(server.connect, patience=0.1)
+    first, second = pool.take(), pool.take()
+    pool.give_back(first)
+    assert pool.take(fresh=True) is first  # a third was wished for
+    assert server.refused == 1
+    first.finished = True
+    pool.give_back(first)
     pool.give_back(pool.take())
+    pool.give_back(second)
+
+
+@pytest.mark.parametrize("where", ["ready", "say_goodbye", "connect"])
+def test_after_an_error_of_another_kind_nothing_is_thought_to_be_in_use(where: str) -> None:
+    class Broken(Fake):
+        def ready(self, _unasked: float) -> bool:
+            raise KeyboardInterrupt if where == "ready" else KeyError
+
+        def say_goodbye(self) -> None:
+            if where == "say_goodbye":
+                raise KeyError
+
+        def abort(self) -> None:
+            self.finished = True
+            self.close()
+
+    server = Server(1)
+    pool = ConnectionPool(server.connect, patience=0.1)
+    pool._room = 1
+
+    def connect() -> SmtpConnection:
+        if where == "connect":
+            raise KeyError("a mistake")
+        return cast(SmtpConnection, Broken(server))
+
+    pool._connect = connect
+
+    def use_it() -> None:
+        first = pool.take()
+        first.finished = where == "say_goodbye"
+        pool.give_back(first)
+        pool.take()
+
+    with pytest.raises((KeyError, KeyboardInterrupt)):
+        use_it()
+    pool._connect = server.connect
+    server.standing = 0
+    pool.give_back(pool.take())
+    assert (pool._out, pool._opening) == (0, 0)
