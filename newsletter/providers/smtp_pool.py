@@ -141,7 +141,7 @@ class ConnectionPool:
         if left > 0:
             self._lock.wait(min(left, _LOOK_EVERY))
         elif away is None or self._out:
-            raise Crowded(f"all {self._out} connections that the server takes are in use")
+            raise Crowded(f"none of the connections that the server takes became free within {self._patience:g} s")
         else:
             raise away
 

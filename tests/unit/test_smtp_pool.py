@@ -152,7 +152,7 @@ def test_nobody_waits_for_ever() -> None:
     pool = ConnectionPool(server.connect, patience=0.2)
     first = pool.take()
     for _ in range(2):
-        with pytest.raises(Crowded, match="all 1 connections"):
+        with pytest.raises(Crowded, match="became free within"):
             pool.take()
     assert server.refused == 1
     pool.give_back(first)
