@@ -534,7 +534,7 @@ class TestOutages:
         assert {
             until - START - dt.timedelta(seconds=at)
             for until, at in zip(run.observer.waits, provider.at[::2], strict=False)
-        } <= {dt.timedelta(seconds=1)}
+        } == {dt.timedelta(seconds=1)}
 
 
 class TestMistakes:

@@ -44,6 +44,20 @@ _replies = st.tuples(st.integers(200, 599), st.lists(_texts, min_size=1, max_siz
 _WELL = b"250 taken\r\n250 ok\r\n251 ok\r\n354 go on\r\n"
 
 
+def assert_read_alike(reader: ReplyReader, other: ReplyReader) -> None:
+    """To the end: what is read of both, and what is nonsense."""
+    while True:
+        try:
+            read = reader.reply()
+        except Nonsense:
+            with pytest.raises(Nonsense):
+                other.reply()
+            return
+        assert read == other.reply()
+        if read is None:
+            return
+
+
 class TestAllWell:
     def test_it_is_the_four_replies_and_nothing_else(self) -> None:
         reader = ReplyReader()
@@ -61,16 +75,7 @@ class TestAllWell:
             assert other.reply() is None
         assert not reader.all_well(_WELL)
         other.feed(_WELL)
-        while True:
-            try:
-                read = reader.reply()
-            except Nonsense:
-                with pytest.raises(Nonsense):
-                    other.reply()
-                return
-            assert read == other.reply()
-            if read is None:
-                return
+        assert_read_alike(reader, other)
 
     @pytest.mark.parametrize(
         "written",
@@ -88,14 +93,7 @@ class TestAllWell:
         reader, other = ReplyReader(), ReplyReader()
         assert not reader.all_well(written)
         other.feed(written)
-        for _ in range(6):
-            try:
-                read = reader.reply()
-            except Nonsense:
-                with pytest.raises(Nonsense):
-                    other.reply()
-                return
-            assert read == other.reply()
+        assert_read_alike(reader, other)
 
 
 class TestReading:
