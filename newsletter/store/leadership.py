@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import threading
 from pathlib import Path
@@ -37,6 +38,8 @@ _CONNECT_WAIT = 5
 _KEEPALIVES = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3}
 #: Milliseconds that sent bytes may stay without an answer.
 _USER_TIMEOUT = 10_000
+#: Seconds that a server may take to say that it let go of the lead; after them the end of the session is left to do it.
+_FAREWELL = 2.0
 #: A session is called `newsletter HOST pid 123`; the server cuts names at 63 bytes.
 _SESSION, _LONGEST_HOST = "newsletter ", 38
 
@@ -226,8 +229,21 @@ class SessionLeadership:
     def _let_go(self) -> None:
         # a forked child must not say goodbye on its parent's connection
         if self._session is not None and self._process == os.getpid():
+            _give_up(self._session)
             self._session.close()
         self._session = None
+
+
+def _give_up(session: psycopg.Connection[Any]) -> None:
+    """Unlocks, and waits for the answer: the server ends a session only some time after it was closed here, and until
+    then nobody else could lead."""
+    import psycopg  # see SessionLeadership._connect
+
+    answer = select.poll()
+    with contextlib.suppress(psycopg.Error):  # a session that is lost has no lock
+        session.pgconn.send_query(_UNLOCK)
+        answer.register(session.pgconn.socket, select.POLLIN)
+        answer.poll(1000 * _FAREWELL)
 
 
 def this_process() -> str:
@@ -237,6 +253,7 @@ def this_process() -> str:
 
 # A key of 64 bits stands in pg_locks as two halves (https://www.postgresql.org/docs/current/view-pg-locks.html).
 _LOCK_NUMBERS = {"high": AdvisoryLock.LEAD.value >> 32, "low": AdvisoryLock.LEAD.value & 0xFFFF_FFFF}
+_UNLOCK = f"SELECT pg_advisory_unlock({AdvisoryLock.LEAD.value})".encode()
 _LEAD = """
     locktype = 'advisory' AND granted AND objsubid = 1 AND classid::bigint = {high} AND objid::bigint = {low}
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from fresh_databases import PostgresServer
@@ -22,7 +24,7 @@ from newsletter.errors import OutputError, TemporaryError
 from newsletter.schedule.records import Leadership
 from newsletter.store import leadership as module
 from newsletter.store.engine import sqlite_path
-from newsletter.store.leadership import LOCK_FILE, SILENCE, leadership, this_process
+from newsletter.store.leadership import LOCK_FILE, SILENCE, SessionLeadership, leadership, this_process
 
 #: What a daemon does here: it answers each line with whether it leads, and lets go at the word.
 _DAEMON = """
@@ -267,6 +269,38 @@ def test_a_leader_whose_session_was_ended_does_not_lead_where_another_took_it(po
     finally:
         one.close()
         two.close()
+
+
+@contextmanager
+def leading(engine: sa.Engine, locks: Path) -> Iterator[tuple[SessionLeadership, psycopg.Connection[Any]]]:
+    """A leader, and its session."""
+    leader = leadership(engine, locks=locks)
+    assert isinstance(leader, SessionLeadership)
+    try:
+        assert leader.lead()
+        assert leader._session is not None
+        yield leader, leader._session
+    finally:
+        leader.close()
+
+
+def test_nobody_leads_as_soon_as_the_leader_has_let_go(postgres: sa.Engine, locks: Path) -> None:
+    with leading(postgres, locks) as (leader, session):
+        for number in range(300):  # the server drops them before it lets go of a session's locks
+            session.execute(f"CREATE TEMPORARY TABLE t{number} (a text PRIMARY KEY)")
+        leader.close()
+        assert leader.leader() == ""
+
+
+def test_a_server_that_does_not_answer_does_not_keep_a_leader_from_ending(postgres: sa.Engine, locks: Path) -> None:
+    with leading(postgres, locks) as (leader, session):
+        backend = session.info.backend_pid
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            leader.close()
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        eventually(lambda: leader.leader() == "", 30)
 
 
 def test_each_database_of_a_server_has_a_leader_of_its_own(
