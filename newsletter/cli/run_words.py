@@ -98,7 +98,8 @@ def no_worker(run: RunName | str, *, alive: bool) -> str:
 
 def next_steps(found: RunReport, due: str = "") -> Iterator[str]:
     """What is worth doing now. `due` is when a run that is planned goes out by itself, '' where it does not."""
-    run, unknown, expired = found.run, found.of(DeliveryState.UNKNOWN), found.of(DeliveryState.EXPIRED)
+    run, rejected = found.run, found.of(DeliveryState.REJECTED)
+    unknown, expired = found.of(DeliveryState.UNKNOWN), found.of(DeliveryState.EXPIRED)
     if run.state is RunState.PAUSED:
         yield _paused(run.reason)
     in_flight = found.of(DeliveryState.IN_FLIGHT)
@@ -118,6 +119,8 @@ def next_steps(found: RunReport, due: str = "") -> Iterator[str]:
         yield f"It goes out by itself at {due}, by `newsletter run`. To send it before: newsletter resume {run.name}"
     elif run.state in (RunState.SENDING, RunState.PLANNED) and not run.sender:
         yield f"To go on: newsletter resume {run.name}"
+    if rejected:
+        yield f"Who was refused: newsletter status {run.name} --who rejected"
     if unknown:
         whose = "1 recipient's outcome is" if unknown == 1 else f"{unknown:,} recipients' outcomes are"
         yield f"{whose} unknown: newsletter resolve {run.name}"

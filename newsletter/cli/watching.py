@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import time
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,16 +29,52 @@ OptionalRun = Annotated[
 ]
 
 
-def status(context: typer.Context, run: OptionalRun = None, json: JsonOption = False) -> None:
+class Standing(StrEnum):
+    """The states of recipients, in the words of the balance sheet."""
+
+    WAITING = "waiting"
+    IN_FLIGHT = "in_flight"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    RETRY_WAIT = "retry_wait"
+    UNKNOWN = "unknown"
+    SUPPRESSED = "suppressed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    ABANDONED = "abandoned"
+
+    @classmethod
+    def of(cls, state: DeliveryState) -> Standing:
+        """The whole run is `planned` on the sheet; who is in that state are those whose turn is still to come."""
+        return cls.WAITING if state is DeliveryState.PLANNED else cls(state.name.lower())
+
+
+def status(
+    context: typer.Context,
+    run: OptionalRun = None,
+    who: Annotated[
+        list[Standing] | None,
+        typer.Option(
+            "--who", metavar="STATE", help="List those in this state by address, in place of the sheet; repeatable."
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Show a run's balance sheet: what became of everybody in it, and what to do next.
 
-    Examples: newsletter status, newsletter status daily-buzz/2026-01-07 --json
+    With --who and --json one object a line, their number last.
+
+    Examples: newsletter status, newsletter status daily-buzz/2026-01-07 --json,
+    newsletter status 2026-01-07 --who rejected --who expired
     """
     options = globals_of(context, json=json)
     from newsletter.pipeline.run_report import report  # not needed by --help
 
     ledger, found = _run(options, run)
-    _print(options, report(ledger, found))
+    if who:
+        _list(options, ledger, found, who)
+    else:
+        _print(options, report(ledger, found))
 
 
 def watch(
@@ -125,6 +162,22 @@ def _run(options: Globals, named: str | None) -> tuple[Ledger, RunRecord]:
     return ledger, latest_run(ledger, chosen) if name is None else run_called(ledger, name)
 
 
+def _list(options: Globals, ledger: Ledger, run: RunRecord, who: list[Standing]) -> None:
+    from newsletter.pipeline.listing_parts import every_delivery
+    from newsletter.pipeline.run_report import delivery_document  # see status
+
+    states, console, number = [state for state in DeliveryState if Standing.of(state) in who], options.console, 0
+    for one in every_delivery(ledger, run, states):
+        number += 1
+        marks = "".join(f", {str(mark.name).lower()}" for mark in one.marks)
+        said = f"  {one.words}" if one.words else ""
+        console.say(f"{one.address or '(erased)'}  {Standing.of(one.state)}{marks}{said}")
+        console.data(delivery_document(one))
+    if not number:
+        console.note(f"nobody in {run.name} is {' or '.join(who)}")
+    console.data({"count": number})
+
+
 def _print(options: Globals, found: RunReport) -> None:
     from newsletter import wiring
     from newsletter.pipeline.run_report import status_document  # see status
@@ -150,9 +203,7 @@ def _print(options: Globals, found: RunReport) -> None:
     console.say(f"  planned     {balance.planned:,}" + ("" if balance.balances else "  (the sheet does not balance!)"))
     for state, number in sorted(balance.counts.items()):
         if number:
-            # the whole run is `planned` above; these are those whose turn is still to come
-            word = "waiting" if state is DeliveryState.PLANNED else state.name.lower()
-            console.say(f"  {word:<11} {number:,}")
+            console.say(f"  {Standing.of(state):<11} {number:,}")
     for mark, number in sorted(balance.marks.items()):
         if number:
             console.say(f"  {str(mark.name).lower():<11} {number:,}")

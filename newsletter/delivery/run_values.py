@@ -225,6 +225,11 @@ class Delivery:
     reason: str = ""
     at: dt.datetime | None = None
 
+    @property
+    def words(self) -> str:
+        """The reason, behind the provider's code unless that is in it."""
+        return self.reason if self.code in self.reason else f"{self.code} {self.reason}".strip()
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:

@@ -67,6 +67,16 @@ def some_deliveries(
         return _part(found, limit, lambda one: one.subscriber_id)
 
 
+def every_delivery(ledger: Ledger, run: RunRecord, states: Sequence[DeliveryState]) -> Iterator[Delivery]:
+    """The deliveries of a run in these states by subscriber number; read in parts, so that whoever reads slowly keeps
+    no transaction open."""
+    after: int | None = 0
+    while after is not None:
+        part = some_deliveries(ledger, run, states, after=after, limit=LOOKED_AT)
+        yield from part.items
+        after = None if part.last is None else int(part.last)
+
+
 def some_runs(
     ledger: Ledger, newsletter: str | None, *, before: int | None, limit: int
 ) -> Part[tuple[RunRecord, Balance]]:

@@ -87,8 +87,9 @@ class SmtpConnection:
                 outbox.stop(Busy("not tried: the call took too long", 0.0))
                 break
             if mail.size > self._most:
-                size = f"the message has {mail.size:,} bytes, and the server takes {self.offers.size:,} at most"
-                outbox.stop(CallRefused(Blame.CONTENT, size))
+                # not to the byte: each recipient's message has a size of its own, and all of them one reason
+                size = f"the message has about {mail.size // 1000:,} kB, the server takes {self.offers.size:,} bytes"
+                outbox.stop(CallRefused(Blame.CONTENT, f"{size}: shorten the issue, or raise the server's limit"))
                 break
             if self._all_well:
                 self._all_well = False

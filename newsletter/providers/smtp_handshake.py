@@ -64,7 +64,8 @@ def open_connection(server: SmtpServer, tls: ssl.SSLContext, *, messages: int) -
         raise CallRefused(Blame.ACCOUNT, words) from error
     except smtplib.SMTPResponseException as error:
         said = error.smtp_error if isinstance(error.smtp_error, bytes) else str(error.smtp_error).encode()
-        raise _turned_away(server, Reply(error.smtp_code, said)) from error
+        at_login = isinstance(error, smtplib.SMTPAuthenticationError)
+        raise _turned_away(server, Reply(error.smtp_code, said), at_login=at_login) from error
     except ssl.SSLError as error:
         hint = '; does its port speak TLS only after STARTTLS (security = "starttls")?'
         hint = hint if server.security == "tls" and error.reason == "WRONG_VERSION_NUMBER" else ""
@@ -193,9 +194,10 @@ def _without_secrets(text: bytes, *secrets: bytes) -> bytes:
     return text
 
 
-def _turned_away(server: SmtpServer, reply: Reply) -> Exception:
+def _turned_away(server: SmtpServer, reply: Reply, *, at_login: bool) -> Exception:
     if reply.permanent:
-        return CallRefused(Blame.ACCOUNT, f"{server} turned us away: {reply.words()}", reply.status)
+        what = "refused the login (`username`, `password`)" if at_login else "turned us away"
+        return CallRefused(Blame.ACCOUNT, f"{server} {what}: {reply.words()}", reply.status)
     return ServerAway(f"{server}: {reply}")
 
 

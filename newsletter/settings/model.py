@@ -110,7 +110,9 @@ class Delivery(Table):
     batch_size: kinds.Count = key(
         100, "Recipients per call; also the most that one crash can leave unknown per thread."
     )
-    window: kinds.Count = key(10, "The same for providers that take one message at a time (SMTP).")
+    window: kinds.Count = key(
+        10, "The same for providers that take one message at a time (SMTP); `batch_size` at most."
+    )
     concurrency: kinds.Threads = key(4, "Calls or connections at the same time.")
     retry_for: kinds.Duration = key("45m", "How long a recipient is tried again while the provider is busy.")
     on_unknown: Literal["hold", "resend"] = key(

@@ -12,6 +12,10 @@ from live_projects import RUN, SHIPPED, Gate, LiveProject, last_line, smtp_serve
 from projects import SLOT
 from servers.smtp_server import Moment, Reaction, Script, SmtpServer
 
+from newsletter.cli.watching import Standing
+from newsletter.delivery.states import DeliveryState
+
+AMELIA = "amelia.hart@example.com"
 NOW_BUSY = Reaction(b"451 4.3.0 try again later\r\n")
 
 
@@ -286,6 +290,52 @@ def test_status_tells_the_newsletters_time_and_who_is_still_to_come(project: Liv
     assert shown.count("planned") == 1
     assert f"waiting     {SHIPPED - 5}" in shown
     assert "HKT" in project.call("history").out
+
+
+class TestWho:
+    def test_those_in_a_state_are_listed_by_address(self, project: LiveProject, server: SmtpServer) -> None:
+        server.script.rcpt[AMELIA] = b"550 5.1.1 no such user\r\n"
+        ended = project.send()
+        assert f"Who was refused: newsletter status {RUN} --who rejected" in ended.out
+        listed = project.call("status", RUN, "--who", "rejected").out
+        assert listed == f"{AMELIA}  rejected  550 5.1.1 no such user\n"
+        lines = project.call("status", RUN, "--who", "accepted", "--who", "rejected", "--json").out.splitlines()
+        *found, last = map(json.loads, lines)
+        assert last == {"count": SHIPPED}
+        assert {(one["email"], one["code"]) for one in found if one["state"] == "rejected"} == {(AMELIA, "550 5.1.1")}
+        assert {one["email"] for one in found if one["state"] == "accepted"} == set(server.addresses())
+
+    def test_nobody_is_told(self, project: LiveProject) -> None:
+        project.send("--limit", "5")
+        ended = project.call("status", RUN, "--who", "expired", "--who", "unknown")
+        assert (ended.code, ended.out) == (0, "")
+        assert f"nobody in {RUN} is expired or unknown" in ended.err
+        waiting = project.call("status", RUN, "--who", "waiting", "--json").out.splitlines()
+        assert {json.loads(line)["state"] for line in waiting[:-1]} == {"planned"}
+        assert json.loads(waiting[-1]) == {"count": SHIPPED - 5}
+
+    def test_of_somebody_who_was_erased_no_address_is_known(self, project: LiveProject) -> None:
+        project.send()
+        assert project.call("subscribers", "erase", AMELIA, "--confirm", AMELIA).code == 0
+        listed = project.call("status", RUN, "--who", "accepted").out.splitlines()
+        assert len(listed) == SHIPPED
+        assert [line for line in listed if "@" not in line] == ["(erased)  accepted"]
+
+    def test_a_state_that_there_is_not_is_told(self, project: LiveProject) -> None:
+        ended = project.call("status", "--who", "lost")
+        assert ended.code == 2
+        assert "'lost' is not one of" in ended.err
+
+    @pytest.mark.parametrize("state", DeliveryState)
+    def test_every_state_has_a_word(self, state: DeliveryState) -> None:
+        assert [one for one in DeliveryState if Standing.of(one) is Standing.of(state)] == [state]
+
+
+def test_a_long_list_of_recipients_is_read_in_parts(project: LiveProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("newsletter.pipeline.listing_parts.LOOKED_AT", 3)
+    project.send()
+    found = project.call("status", RUN, "--who", "accepted").out.splitlines()
+    assert len(found) == len(set(found)) == SHIPPED
 
 
 def test_going_on_with_a_count_wants_that_of_the_run(project: LiveProject, server: SmtpServer) -> None:

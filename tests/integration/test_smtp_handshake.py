@@ -144,7 +144,7 @@ class TestLogins:
             provider = provider_to(server, username="user", password=PASSWORD)
             refused = refusal_of(provider)
         assert (refused.blame, refused.code) == (Blame.ACCOUNT, "535 5.7.8")
-        assert "no such user or password (***)" in refused.reason
+        assert "refused the login (`username`, `password`): no such user or password (***)" in refused.reason
         shown = "".join(
             str(part) for part in (refused, refused.__cause__, refused.__context__, provider, Address("h", 1))
         )
