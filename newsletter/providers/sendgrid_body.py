@@ -39,7 +39,7 @@ from newsletter.rendering.headers import (
 from newsletter.rendering.holes import missing_value
 from newsletter.rendering.letter import Letterhead
 from newsletter.rendering.model import Hole, Holed, RenderedIssue, Variant
-from newsletter.rendering.plain_columns import PlainColumn
+from newsletter.rendering.plain_columns import PATH_PART, PlainColumn
 
 #: Personalizations, and recipients, of one request.
 MOST_RECIPIENTS = 1000
@@ -84,8 +84,10 @@ def _in_json(texts: Sequence[str]) -> Sequence[str]:
 _NOT_IN_NAMES = re.compile(r"[;,]|=\?")
 _PLAIN_NAMES = _Plain(r"(?:[A-Za-z0-9]++(?: [A-Za-z0-9]++)*+)?+", most=TEXT_LIMIT)
 _PLAIN_ADDRESSES = _Plain(PLAIN_ADDRESS, most=SHORT_ADDRESS)
-_PLAIN_LINKS = _Plain(PLAIN_LINK, most=LONGEST_LINK)
+_PLAIN_LINKS = _Plain(PLAIN_LINK, LONGEST_LINK, PATH_PART)
 _PLAIN_IDS = _Plain(r"<[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+>", most=300)
+#: Digits of a nonce.
+_DIGITS = 8
 #: Stands where something of the recipient's goes; in JSON no text holds it.
 _PLACE = "\0"
 _TRACKING = {
@@ -163,8 +165,9 @@ def _request(
     batch: Batch, rendered: RenderedIssue, some: Recipients, refused: dict[str, Refused], sandbox: bool
 ) -> Request:
     some, addresses = _addressable(some, refused)
-    holes = _hole_columns(rendered, some)
-    frame = _frame(batch.letterhead, rendered, sandbox, _free_nonce(rendered, holes))
+    places = _hole_columns(rendered, some)
+    holes = list(places.values())
+    frame = _frame(batch.letterhead, rendered, sandbox, _free_nonce(rendered, holes), tuple(places))
     fitting = _fitting(frame, holes)
     if fitting is not None:
         too_long = Refused(f"the values of this recipient are over {SUBSTITUTION_BYTES} bytes")
@@ -246,16 +249,27 @@ def _holes(rendered: RenderedIssue) -> Mapping[str, tuple[Sequence[Hole], _Plain
     }
 
 
-def _hole_columns(rendered: RenderedIssue, some: Recipients) -> list[Sequence[str]]:
-    """What stands in each hole, between the quotes. Raises TemplateError where one has no value."""
-    columns: list[Sequence[str]] = []
+def _hole_columns(rendered: RenderedIssue, some: Recipients) -> dict[tuple[Hole, ...], Sequence[str]]:
+    """What stands in the holes, between the quotes. Holes of one name in which the same stands share a column, and so
+    a key: links are alike in text and HTML, and most of what a request has to say of somebody.
+
+    Raises TemplateError where one has no value.
+    """
+    columns: dict[tuple[Hole, ...], Sequence[str]] = {}
     for name, (holes, plain) in _holes(rendered).items():
         if name not in some.values:
             raise missing_value(name, some.values)
         values = some.values[name]
         odd = range(len(values)) if plain is None else plain.others(values)
+        by_column: list[tuple[list[Hole], Sequence[str]]] = []
         for hole in holes:
-            columns.append(_written(values, odd, partial(escape_values, context=hole.context)))
+            column = _written(values, odd, partial(escape_values, context=hole.context))
+            alike = next((sharing for sharing, other in by_column if other is column or other == column), None)
+            if alike is None:
+                by_column.append(([hole], column))
+            else:
+                alike.append(hole)
+        columns |= {tuple(sharing): column for sharing, column in by_column}
     return columns
 
 
@@ -279,9 +293,12 @@ class _Frame:
 
 
 @lru_cache(maxsize=64)
-def _frame(letterhead: Letterhead, rendered: RenderedIssue, sandbox: bool, nonce: str) -> _Frame:
-    holes = [hole for of_name, _ in _holes(rendered).values() for hole in of_name]
-    keys = {hole: f"z{nonce}{hole.context.value}{number:03d}z" for number, hole in enumerate(holes)}
+def _frame(
+    letterhead: Letterhead, rendered: RenderedIssue, sandbox: bool, nonce: str, places: tuple[tuple[Hole, ...], ...]
+) -> _Frame:
+    """`places` are the holes, those together that share a key."""
+    by_place = {sharing: f"z{nonce}{sharing[0].context.value}{number:03d}z" for number, sharing in enumerate(places)}
+    keys = {hole: key for sharing, key in by_place.items() for hole in sharing}
     body: dict[str, Any] = {
         "from": _person(*mailbox_parts("From", letterhead.sender)),
         "subject": clean_text(rendered.subject, limit=None),
@@ -295,9 +312,9 @@ def _frame(letterhead: Letterhead, rendered: RenderedIssue, sandbox: bool, nonce
     if letterhead.reply_to:
         body["reply_to"] = _person(*mailbox_parts("Reply-To", letterhead.reply_to))
     return _Frame(
-        personalization=_personalization(keys.values(), letterhead),
+        personalization=_personalization(by_place.values(), letterhead),
         rest=json.dumps(body)[1:],
-        bytes_of_keys=sum(map(len, keys.values())),
+        bytes_of_keys=sum(map(len, by_place.values())),
     )
 
 
@@ -322,9 +339,11 @@ def _free_nonce(rendered: RenderedIssue, holes: Iterable[Sequence[str]]) -> str:
     """
     content = _content(rendered)
     columns = {id(column): column for column in holes}.values()
-    values = "\n".join(["\n".join(column) for column in columns]).lower()
+    values = "\n".join(["\n".join(column) for column in columns])
     for attempt in count():
-        nonce = hashlib.sha256(f"{rendered.content_hash}{attempt}".encode()).hexdigest()[:8]
+        seed = hashlib.sha256(f"{rendered.content_hash}{attempt}".encode()).digest()
+        # of digits: these are in a text or not, however the vendor may read capitals
+        nonce = f"{int.from_bytes(seed[:8]) % 10**_DIGITS:0{_DIGITS}d}"
         if nonce not in values and nonce not in content:
             return nonce
     raise AssertionError("unreachable: there are more nonces than texts can hold")
@@ -332,7 +351,7 @@ def _free_nonce(rendered: RenderedIssue, holes: Iterable[Sequence[str]]) -> str:
 
 @lru_cache(maxsize=64)
 def _content(rendered: RenderedIssue) -> str:
-    return "\n".join([rendered.subject, *rendered.text.static, *rendered.html.static]).lower()
+    return "\n".join([rendered.subject, *rendered.text.static, *rendered.html.static])
 
 
 def _person(name: str, address: str) -> dict[str, str]:

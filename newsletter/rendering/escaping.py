@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 import idna
 
 from newsletter.rendering.model import HoleContext
-from newsletter.rendering.plain_columns import PlainColumn
+from newsletter.rendering.plain_columns import PATH_PART, PlainColumn
 
 #: The longest text value, in code points. Longer ones are cut.
 TEXT_LIMIT = 200
@@ -138,12 +138,12 @@ def plain_text(value: str) -> bool:
     return len(value) <= TEXT_LIMIT and _PLAIN_TEXT.fullmatch(value) is not None
 
 
-def plain_pattern(contexts: Iterable[HoleContext]) -> tuple[str, int] | None:
+def plain_pattern(contexts: Iterable[HoleContext]) -> tuple[str, int, str] | None:
     """A pattern of values of one line that `escape_value` leaves as they are in each of these contexts, where they have
-    no more characters than the number; None where there is none for them."""
+    no more characters than the number, and their `ends` (see `PlainColumn`); None where there is none for them."""
     if _TEXTS.issuperset(contexts):
-        return f"(?:{_PLAIN_TEXT.pattern})?+", TEXT_LIMIT
-    return (_PLAIN_URL.pattern, URL_LIMIT) if _LINKS.issuperset(contexts) else None
+        return f"(?:{_PLAIN_TEXT.pattern})?+", TEXT_LIMIT, ""
+    return (_PLAIN_URL.pattern, URL_LIMIT, PATH_PART) if _LINKS.issuperset(contexts) else None
 
 
 @lru_cache(maxsize=4096)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from newsletter.errors import AudienceError, TemplateError
 from newsletter.rendering.escaping import ascii_domain, clean_text, clean_url
 from newsletter.rendering.letter import message_id as message_id  # noqa: PLC0414 - exported again, beside its field
-from newsletter.rendering.plain_columns import PlainColumn
+from newsletter.rendering.plain_columns import PATH_PART, PlainColumn
 
 _LINE = 76
 _HARD_LINE = 998  # RFC 5322, section 2.1.1
@@ -40,7 +40,7 @@ _MAILBOX = re.compile(r"\s*(?:(?P<name>.*?)\s*<(?P<inner>[^<>]+)>|(?P<bare>[^<>\
 #: Links that a header carries as they are, where they have at most `LONGEST_LINK` characters; most are.
 PLAIN_LINK = r"https?://[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)*+(?::[0-9]{1,5}+)?+(?:/[A-Za-z0-9._~-]++)++"
 LONGEST_LINK = 900
-_PLAIN_LINKS = PlainColumn(PLAIN_LINK, most=LONGEST_LINK)
+_PLAIN_LINKS = PlainColumn(PLAIN_LINK, most=LONGEST_LINK, ends=PATH_PART)
 #: What a mailto URI carries as it is (RFC 6068), and no more than anybody needs.
 _MAILTO_ADDRESS = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,253}")
 _MESSAGE_IDS = PlainColumn(r"<[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]++@[A-Za-z0-9.-]++>", most=_HARD_LINE - 12)

@@ -78,7 +78,7 @@ def test_what_is_plain_is_the_same_everywhere(value: str) -> None:
     for contexts in (TEXTS, LINKS):
         plain = plain_pattern(contexts)
         assert plain is not None
-        pattern, most = plain
+        pattern, most, _ = plain
         if len(value) <= most and re.fullmatch(pattern, value):
             assert {escape_value(value, context) for context in contexts} == {value}
     assert plain_pattern([*TEXTS, *LINKS]) is None

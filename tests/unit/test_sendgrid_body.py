@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator, Sequence
 from unittest import mock
@@ -11,6 +12,7 @@ from hostile_names import HOSTILE_NAMES
 from hypothesis import example, given
 from hypothesis import strategies as st
 from provider_examples import PLAIN, RENDERED, batch, recipient
+from servers.sendgrid_rules import messages
 
 from newsletter.delivery.model import Recipient
 from newsletter.errors import TemplateError
@@ -110,6 +112,27 @@ def test_a_link_that_no_header_can_hold_is_refused() -> None:
     link = "https://news.example.com/u" + "/abcdefghi" * 190
     with pytest.raises(TemplateError):
         said([recipient(1)._replace(unsubscribe_url=link)])
+
+
+@pytest.mark.parametrize(
+    ("names", "link", "keys"),
+    [
+        (["Ada", "Zo\u00eb"], "https://news.example.com/u/t", 3),
+        (["Ada", "O'Brien & Sons"], "https://news.example.com/u/t", 4),
+        (["Ada", "O'Brien & Sons"], "https://news.example.com/u/t?a=1&b=2", 5),
+    ],
+)
+def test_what_is_alike_in_text_and_html_is_said_once(names: list[str], link: str, keys: int) -> None:
+    people = [recipient(number, name) for number, name in enumerate(names)]
+    people = [one._replace(values={**one.values, "unsubscribe_url": link}) for one in people]
+    [body], _ = said(people)
+    document = json.loads(json.dumps(body))
+    assert {len(one["substitutions"]) for one in document["personalizations"]} == {keys}
+    for one, message in zip(people, messages(document), strict=True):
+        assert f"Good morning {one.name}, caf\u00e9\n" in message.text
+        assert f"Leave: {link}\n" in message.text
+        assert f"Good morning {html.escape(one.name)}, caf\u00e9" in message.html.replace("&#39;", "&#x27;")
+        assert f'<a href="{html.escape(link)}">' in message.html
 
 
 def keys_and_values(name: str) -> tuple[list[str], str]:
