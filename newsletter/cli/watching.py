@@ -203,7 +203,9 @@ def _print(options: Globals, found: RunReport) -> None:
     console.say(f"  planned     {balance.planned:,}" + ("" if balance.balances else "  (the sheet does not balance!)"))
     for state, number in sorted(balance.counts.items()):
         if number:
-            console.say(f"  {Standing.of(state):<11} {number:,}")
+            at = found.next_try if state is DeliveryState.RETRY_WAIT else None
+            due = f", the next try at {run_words.moment(at, zone)}" if at and at > dt.datetime.now(dt.UTC) else ""
+            console.say(f"  {Standing.of(state):<11} {number:,}{due}")
     for mark, number in sorted(balance.marks.items()):
         if number:
             console.say(f"  {str(mark.name).lower():<11} {number:,}")

@@ -196,6 +196,10 @@ class Ledger(Protocol):
         """Whether any worker on this database gave a sign of life within the last seconds, busy or not."""
         ...
 
+    def next_try(self, run_id: int) -> dt.datetime | None:
+        """When the first of those who wait for another try is due, in the past too; None where nobody waits."""
+        ...
+
     def excluded(self, run_id: int) -> Mapping[str, int]:
         """How many were left out when the audience was frozen, by reason."""
         ...

@@ -25,7 +25,8 @@ MISSED = (DeliveryState.REJECTED, DeliveryState.EXPIRED, DeliveryState.UNKNOWN)
 class RunReport:
     """A run and its balance sheet at one moment; `reasons` are the provider's words, without the addresses in them,
     with how often it said them; `workers` are those that have or had a part in it, where workers send it, and
-    `any_worker` says then whether any lives, with a part in it or without."""
+    `any_worker` says then whether any lives, with a part in it or without. `next_try`, of a run that is being sent, is
+    when the first of those are due who wait for another try."""
 
     run: RunRecord
     balance: Balance
@@ -33,6 +34,7 @@ class RunReport:
     reasons: Mapping[tuple[DeliveryState, str], int]
     workers: Sequence[WorkerRecord] = ()
     any_worker: bool | None = None
+    next_try: dt.datetime | None = None
 
     def of(self, state: DeliveryState) -> int:
         """How many recipients are in `state`."""
@@ -58,7 +60,9 @@ def report(ledger: Ledger, run: RunRecord) -> RunReport:
         reasons[state, provider_words(words)] += number
     any_worker = ledger.any_worker() if run.with_workers else None
     balance, excluded = ledger.balance(run.id), ledger.excluded(run.id)
-    return RunReport(run, balance, excluded, reasons, ledger.workers(run.id), any_worker)
+    waits = run.state is RunState.SENDING and balance.of(DeliveryState.RETRY_WAIT)
+    next_try = ledger.next_try(run.id) if waits else None
+    return RunReport(run, balance, excluded, reasons, ledger.workers(run.id), any_worker, next_try)
 
 
 def status_document(found: RunReport) -> dict[str, object]:
@@ -76,6 +80,7 @@ def status_document(found: RunReport) -> dict[str, object]:
         "started_at": iso(run.started_at),
         "ended_at": iso(run.ended_at),
         "deadline": iso(run.deadline),
+        "next_try": iso(found.next_try),
         "excluded": dict(found.excluded),
         "reasons": [{"state": state.name.lower(), "reason": words, "count": n} for (state, words), n in reasons],
     }

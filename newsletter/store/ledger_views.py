@@ -14,10 +14,12 @@ from newsletter.delivery.states import OVER, DeliveryState
 from newsletter.store import approving, deliveries, jobs, shared_runs
 from newsletter.store.engine import reading
 from newsletter.store.person_rows import moment
+from newsletter.store.recovery import may_hold
 from newsletter.store.run_rows import RunRow, balance_of, read_run, record
 from newsletter.store.run_sums import count_members
 from newsletter.store.senders import Senders
-from newsletter.store.tables import run, run_exclusion, test_send
+from newsletter.store.state_bytes import number_in
+from newsletter.store.tables import batch, run, run_exclusion, test_send
 
 
 class LedgerViews:
@@ -68,6 +70,15 @@ class LedgerViews:
             return False
         with reading(self._engine) as connection:
             return bool(connection.scalar(jobs.ANY_WORKER))
+
+    def next_try(self, run_id: int) -> dt.datetime | None:
+        """See `Ledger`."""
+        waiting = DeliveryState.RETRY_WAIT
+        due = sa.select(batch.c.due_at, batch.c.states).order_by(batch.c.due_at)
+        due = due.where(batch.c.run_id == run_id, batch.c.due_at.is_not(None), may_hold(waiting))
+        with reading(self._engine) as connection:
+            rows = connection.execute(due).all()
+        return next((moment(due_at) for due_at, states in rows if number_in(states, waiting)), None)
 
     def excluded(self, run_id: int) -> Mapping[str, int]:
         """See `Ledger`."""

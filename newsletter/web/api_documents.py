@@ -296,7 +296,8 @@ class RunWorker(Document):
 
 class Run(RunCounts):
     """How a run stands. `reason` says why it is paused, `sender` who has it in hand ('': nobody), `excluded` how many
-    were left out for which reason; `any_worker`, of a run that workers send, whether any of them is alive."""
+    were left out for which reason; `any_worker`, of a run that workers send, whether any of them is alive; `next_try`
+    when the first of those are due who wait for another try, while it is being sent."""
 
     subject: str
     provider: str
@@ -308,6 +309,7 @@ class Run(RunCounts):
     started_at: Moment | None
     ended_at: Moment | None
     deadline: Moment
+    next_try: Moment | None
     excluded: dict[str, Count]
     reasons: list[Reason]
 

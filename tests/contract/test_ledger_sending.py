@@ -152,6 +152,22 @@ def test_every_kind_of_outcome_is_kept_with_its_words(ledger: SqlLedger, audienc
     assert (closed.state, closed.ended_at) == (RunState.HELD, None)
 
 
+def test_the_next_try_is_the_first_of_those_who_wait_for_one(ledger: SqlLedger, audience_store: SqlAudience) -> None:
+    run_id = planned(audience_store, ledger, 6, size=2)
+    handle = ledger.take(run_id, now=NOW)
+    assert ledger.next_try(run_id) is None, "nobody was tried"
+    early, late = claims(handle, 2, 2)
+    soon = WAIT - dt.timedelta(seconds=30)
+    handle.exchange(
+        [report(late, Busy("later"), retry_at=WAIT), report(early, Busy("later"), retry_at=soon)], [], now=NOW
+    )
+    assert ledger.next_try(run_id) == soon
+    [again] = [one for one in claims(handle, 2, 2, now=soon) if one.batch == early.batch]
+    assert ledger.next_try(run_id) == WAIT, "the first is being tried"
+    handle.exchange([report(again)], [], now=soon)
+    assert ledger.next_try(run_id) == WAIT
+
+
 def test_words_that_hold_for_a_whole_call_are_kept_once(
     database: sa.Engine, ledger: SqlLedger, audience_store: SqlAudience
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -290,6 +292,26 @@ def test_status_tells_the_newsletters_time_and_who_is_still_to_come(project: Liv
     assert shown.count("planned") == 1
     assert f"waiting     {SHIPPED - 5}" in shown
     assert "HKT" in project.call("history").out
+
+
+def test_status_says_when_those_who_wait_are_tried_again(project: LiveProject, server: SmtpServer) -> None:
+    server.script.rcpt[AMELIA] = b"451 4.7.1 greylisted\r\n"
+    sending = project.start("send", SLOT, "--confirm", str(SHIPPED))
+    try:
+        until = time.monotonic() + 60
+        while project.call("status", RUN).code == 4 or project.status()["accepted"] < SHIPPED - 1:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        while (document := project.status())["in_flight"]:
+            assert time.monotonic() < until
+        assert document["next_try"] > document["started_at"]
+        assert re.search(r"\n  retry_wait  1, the next try at 20\d\d-", project.call("status", RUN).out)
+        assert project.call("cancel", RUN, "--yes").code == 0
+        assert project.status()["next_try"] is None
+        sending.communicate(timeout=60)
+    finally:
+        sending.kill()
+        sending.communicate()
 
 
 class TestWho:
