@@ -12,7 +12,7 @@ from newsletter.delivery.states import DeliveryState, RunState
 
 if TYPE_CHECKING:
     from newsletter.delivery.names import RunName
-    from newsletter.delivery.run_values import Balance, RunRecord, WorkerRecord
+    from newsletter.delivery.run_values import Balance, Delivery, RunRecord, WorkerRecord
     from newsletter.pipeline.run_report import RunReport
     from newsletter.settings.loaded import Loaded
 
@@ -78,6 +78,11 @@ def grouped_words(found: RunReport) -> Iterator[str]:
         yield f"{number:,} {state.name.lower()}: {words or 'no reason was given'}"
     if more := said[_MOST_WORDS:]:
         yield f"and {len(more):,} other reasons for {sum(number for _, number in more):,}"
+
+
+def marks_after(one: Delivery) -> str:
+    """`, bounced`: what the provider reported later, behind the state."""
+    return "".join(f", {str(mark.name).lower()}" for mark in one.marks)
 
 
 def worker(one: WorkerRecord) -> str:

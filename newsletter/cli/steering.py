@@ -188,7 +188,7 @@ def _list_unknown(options: Globals, ledger: Ledger, run: RunRecord, members: lis
     refuse_nothing_unknown(ledger, run, members)
     console = options.console
     for one in members:
-        said = f"  {one.reason}" if one.reason else ""
+        said = f"  {one.words}" if one.words else ""
         console.say(f"{one.address}  batch {one.batch}, {count(one.attempts, 'attempt')}{said}")
         console.data(delivery_document(one))
     console.note(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from newsletter.cli import subscriber_files, subscriber_lists
+from newsletter.cli import run_words, subscriber_files, subscriber_lists
 from newsletter.cli.announced import group_of_commands
 from newsletter.cli.console import Console, count
 from newsletter.cli.context import Globals, globals_of
@@ -275,9 +275,8 @@ def event_line(one: Event) -> str:
 
 def delivery_line(one: Delivery) -> str:
     """`daily-buzz/2026-01-07 accepted, bounced: 550 no such user`."""
-    marks = "".join(f", {str(mark.name).lower()}" for mark in one.marks)
-    said = f": {one.reason}" if one.reason else ""
-    return f"{one.run} {one.state.name.lower()}{marks}{said}"
+    said = f": {one.words}" if one.words else ""
+    return f"{one.run} {one.state.name.lower()}{run_words.marks_after(one)}{said}"
 
 
 def _day(moment: dt.datetime) -> str:

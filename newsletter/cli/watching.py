@@ -167,13 +167,16 @@ def _list(options: Globals, ledger: Ledger, run: RunRecord, who: list[Standing])
     from newsletter.pipeline.run_report import delivery_document  # see status
 
     states, console, number = [state for state in DeliveryState if Standing.of(state) in who], options.console, 0
+    balance = ledger.balance(run.id)
     for one in every_delivery(ledger, run, states):
         number += 1
-        marks = "".join(f", {str(mark.name).lower()}" for mark in one.marks)
         said = f"  {one.words}" if one.words else ""
-        console.say(f"{one.address or '(erased)'}  {Standing.of(one.state)}{marks}{said}")
+        console.say(f"{one.address or '(erased)'}  {Standing.of(one.state)}{run_words.marks_after(one)}{said}")
         console.data(delivery_document(one))
-    if not number:
+    gone = sum(map(balance.of, states)) - number if run.ended_at else 0
+    if gone > 0:
+        console.note(f"Who the {'others' if number else 'people'} were, {gone:,}, is no longer kept (retention.runs)")
+    elif not number:
         console.note(f"nobody in {run.name} is {' or '.join(who)}")
     console.data({"count": number})
 

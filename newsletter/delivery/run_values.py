@@ -210,6 +210,11 @@ class NotTaken:
     again_at: dt.datetime | None = None
 
 
+def with_code(code: str, reason: str) -> str:
+    """A provider's words, behind its code unless that is in them."""
+    return reason if code in reason else f"{code} {reason}".strip()
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One recipient in one run: state, marks, the batch, attempts made so far, and the words kept of them."""
@@ -227,8 +232,8 @@ class Delivery:
 
     @property
     def words(self) -> str:
-        """The reason, behind the provider's code unless that is in it."""
-        return self.reason if self.code in self.reason else f"{self.code} {self.reason}".strip()
+        """The reason, behind the provider's code."""
+        return with_code(self.code, self.reason)
 
 
 @dataclass(frozen=True, slots=True)

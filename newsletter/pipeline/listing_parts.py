@@ -1,4 +1,4 @@
-"""Long lists in parts, one after the other, for programs: people, deliveries, runs, suppressions, issues."""
+"""Long lists in parts, one after the other: people, deliveries, runs, suppressions, issues."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from newsletter.pipeline.people import state_of
 _Item = TypeVar("_Item")
 #: How many people are looked at for one part, whoever of them is wanted.
 LOOKED_AT = 2_000
+#: Recipients that are read at once of a list of all of them.
+_READ_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def every_delivery(ledger: Ledger, run: RunRecord, states: Sequence[DeliveryStat
     no transaction open."""
     after: int | None = 0
     while after is not None:
-        part = some_deliveries(ledger, run, states, after=after, limit=LOOKED_AT)
+        part = some_deliveries(ledger, run, states, after=after, limit=_READ_AT_ONCE)
         yield from part.items
         after = None if part.last is None else int(part.last)
 

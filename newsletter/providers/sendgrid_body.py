@@ -165,10 +165,10 @@ def _request(
     batch: Batch, rendered: RenderedIssue, some: Recipients, refused: dict[str, Refused], sandbox: bool
 ) -> Request:
     some, addresses = _addressable(some, refused)
-    places = _hole_columns(rendered, some)
-    holes = list(places.values())
-    frame = _frame(batch.letterhead, rendered, sandbox, _free_nonce(rendered, holes), tuple(places))
-    fitting = _fitting(frame, holes)
+    columns_of = _hole_columns(rendered, some)
+    holes = list(columns_of.values())
+    frame = _frame(batch.letterhead, rendered, sandbox, _free_nonce(rendered, holes), tuple(columns_of))
+    fitting = _fitting(frame, columns_of)
     if fitting is not None:
         too_long = Refused(f"the values of this recipient are over {SUBSTITUTION_BYTES} bytes")
         refused.update(dict.fromkeys(set(some.ids).difference(some.ids[place] for place in fitting), too_long))
@@ -273,19 +273,24 @@ def _hole_columns(rendered: RenderedIssue, some: Recipients) -> dict[tuple[Hole,
     return columns
 
 
-def _fitting(frame: _Frame, holes: Sequence[Sequence[str]]) -> Sequence[int] | None:
-    """The places of those whose values are not too long; None: everybody's."""
-    longest = sum(max(map(len, column), default=0) for column in holes)
+def _fitting(frame: _Frame, columns_of: Mapping[tuple[Hole, ...], Sequence[str]]) -> Sequence[int] | None:
+    """The places of those whose values are not too long; None: everybody's. A value counts once for each hole, shared
+    or not: who else is in a request must not decide whether somebody can be written to."""
+    times, holes = list(map(len, columns_of)), columns_of.values()
+    longest = sum(number * max(map(len, column), default=0) for number, column in zip(times, holes, strict=True))
     if frame.bytes_of_keys + longest <= SUBSTITUTION_BYTES:  # in JSON no text is shorter
         return None
-    sizes = [sum(len(json.loads(f'"{text}"').encode()) for text in row) for row in zip(*holes, strict=True)]
+    sizes = [
+        sum(number * len(json.loads(f'"{text}"').encode()) for number, text in zip(times, row, strict=True))
+        for row in zip(*holes, strict=True)
+    ]
     return [place for place, size in enumerate(sizes) if frame.bytes_of_keys + size <= SUBSTITUTION_BYTES]
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
     """What all requests of one variant have in common: a personalization with places for what is the recipient's, the
-    `rest` of the body behind these, and the bytes of all keys."""
+    `rest` of the body behind these, and the bytes of all keys, as if each hole had its own."""
 
     personalization: str
     rest: str
@@ -314,7 +319,7 @@ def _frame(
     return _Frame(
         personalization=_personalization(by_place.values(), letterhead),
         rest=json.dumps(body)[1:],
-        bytes_of_keys=sum(map(len, by_place.values())),
+        bytes_of_keys=sum(map(len, keys.values())),
     )
 
 
@@ -337,9 +342,7 @@ def _free_nonce(rendered: RenderedIssue, holes: Iterable[Sequence[str]]) -> str:
 
     In these neither: whether the vendor looks for keys in what it has just put in is not documented.
     """
-    content = _content(rendered)
-    columns = {id(column): column for column in holes}.values()
-    values = "\n".join(["\n".join(column) for column in columns])
+    content, values = _content(rendered), "\n".join(map("\n".join, holes))
     for attempt in count():
         seed = hashlib.sha256(f"{rendered.content_hash}{attempt}".encode()).digest()
         # of digits: these are in a text or not, however the vendor may read capitals
@@ -351,7 +354,7 @@ def _free_nonce(rendered: RenderedIssue, holes: Iterable[Sequence[str]]) -> str:
 
 @lru_cache(maxsize=64)
 def _content(rendered: RenderedIssue) -> str:
-    return "\n".join([rendered.subject, *rendered.text.static, *rendered.html.static])
+    return "\n".join([clean_text(rendered.subject, limit=None), *rendered.text.static, *rendered.html.static])
 
 
 def _person(name: str, address: str) -> dict[str, str]:

@@ -88,8 +88,10 @@ class SmtpConnection:
                 break
             if mail.size > self._most:
                 # not to the byte: each recipient's message has a size of its own, and all of them one reason
-                size = f"the message has about {mail.size // 1000:,} kB, the server takes {self.offers.size:,} bytes"
-                outbox.stop(CallRefused(Blame.CONTENT, f"{size}: shorten the issue, or raise the server's limit"))
+                size = f"the message has some {-(-mail.size // 1000):,} kB, more than the {self._most:,} bytes that"
+                outbox.stop(
+                    CallRefused(Blame.CONTENT, f"{size} the server takes: shorten the issue, or raise its limit")
+                )
                 break
             if self._all_well:
                 self._all_well = False

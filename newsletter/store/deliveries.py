@@ -11,11 +11,11 @@ from operator import attrgetter
 import sqlalchemy as sa
 
 from newsletter.delivery.names import RunName
-from newsletter.delivery.run_values import Delivery
+from newsletter.delivery.run_values import Delivery, with_code
 from newsletter.delivery.states import STATE_BITS, DeliveryState, Mark
 from newsletter.store.attempts import attempts_over
 from newsletter.store.batch_rows import BatchRow, batch_of, walk_batches
-from newsletter.store.delivery_notes import OPERATOR, notes_on
+from newsletter.store.delivery_notes import notes_on
 from newsletter.store.recovery import may_hold
 from newsletter.store.run_rows import RunRow, name_of
 from newsletter.store.run_windows import candidates, ranges_of
@@ -96,7 +96,7 @@ def reasons(connection: sa.Connection, run_id: int) -> Mapping[tuple[DeliverySta
     said = connection.scalars(
         sa.select(attempt.c.batch).distinct().where(attempt.c.run_id == run_id, attempt.c.reason != "")
     ).all()
-    words = {row.subscriber_id: _with_code(row.code, row.reason) for row in noted}
+    words = {row.subscriber_id: with_code(row.code, row.reason) for row in noted}
     rows = connection.execute(
         sa.select(batch.c.number, batch.c.first_id, batch.c.last_id).where(batch.c.run_id == run_id)
     )
@@ -113,10 +113,6 @@ def reasons(connection: sa.Connection, run_id: int) -> Mapping[tuple[DeliverySta
             if reason:
                 counts[state, reason] += 1
     return dict(counts.most_common())
-
-
-def _with_code(code: str, reason: str) -> str:
-    return reason if code == OPERATOR or code in reason else f"{code} {reason}".strip()
 
 
 def _of_batch(connection: sa.Connection, name: RunName, one: BatchRow, places: Sequence[int]) -> list[Delivery]:

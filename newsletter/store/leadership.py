@@ -228,10 +228,12 @@ class SessionLeadership:
 
     def _let_go(self) -> None:
         # a forked child must not say goodbye on its parent's connection
-        if self._session is not None and self._process == os.getpid():
-            _give_up(self._session)
-            self._session.close()
-        self._session = None
+        session, self._session = self._session, None
+        if session is not None and self._process == os.getpid():
+            try:
+                _give_up(session)
+            finally:
+                session.close()
 
 
 def _give_up(session: psycopg.Connection[Any]) -> None:

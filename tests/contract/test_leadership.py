@@ -296,9 +296,13 @@ def test_a_server_that_does_not_answer_does_not_keep_a_leader_from_ending(postgr
     with leading(postgres, locks) as (leader, session):
         backend = session.info.backend_pid
         os.kill(backend, signal.SIGSTOP)
+        goes_on = threading.Timer(30, os.kill, (backend, signal.SIGCONT))
+        goes_on.start()
         try:
             leader.close()
+            assert " T " in Path(f"/proc/{backend}/stat").read_text(), "it was not waited for"
         finally:
+            goes_on.cancel()
             os.kill(backend, signal.SIGCONT)
         eventually(lambda: leader.leader() == "", 30)
 

@@ -51,6 +51,9 @@ def test_recipients_go_and_that_it_went_out_stays(sent: LiveProject) -> None:
         "vacuum": True,
     }
     assert (sent.status(), sent.call("history", "--json").out) == (before, history)
+    who = sent.call("status", "--who", "accepted")
+    assert (who.code, who.out) == (0, "")
+    assert f"Who the people were, {SHIPPED}, is no longer kept (retention.runs)" in who.err
     again = sent.send()
     assert (again.code, "Already sent" in again.err) == (5, True)
     assert sent.call("db", "prune").out.startswith("runs 0 · recipients 0 · ")

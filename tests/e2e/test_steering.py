@@ -354,7 +354,7 @@ class TestWho:
 
 
 def test_a_long_list_of_recipients_is_read_in_parts(project: LiveProject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("newsletter.pipeline.listing_parts.LOOKED_AT", 3)
+    monkeypatch.setattr("newsletter.pipeline.listing_parts._READ_AT_ONCE", 3)
     project.send()
     found = project.call("status", RUN, "--who", "accepted").out.splitlines()
     assert len(found) == len(set(found)) == SHIPPED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -18,6 +19,7 @@ from newsletter.delivery.model import Recipient
 from newsletter.errors import TemplateError
 from newsletter.providers import sendgrid_body
 from newsletter.providers.sendgrid_body import requests_for
+from newsletter.rendering.model import Hole, HoleContext, Holed
 
 NAMES = st.one_of(
     st.just(""),
@@ -133,6 +135,25 @@ def test_what_is_alike_in_text_and_html_is_said_once(names: list[str], link: str
         assert f"Leave: {link}\n" in message.text
         assert f"Good morning {html.escape(one.name)}, caf\u00e9" in message.html.replace("&#39;", "&#x27;")
         assert f'<a href="{html.escape(link)}">' in message.html
+
+
+def test_who_else_is_in_a_request_does_not_decide_who_fits() -> None:
+    """Each of the holes counts, also where two have one key."""
+    holes = [Hole(f"f{number}", HoleContext.TEXT) for number in range(30)]
+    html_holes = [Hole(hole.name, HoleContext.HTML) for hole in holes]
+    texts = Holed(("",) * 31, tuple(holes)), Holed(("",) * 31, tuple(html_holes))
+    rendered = replace(RENDERED[PLAIN], text=texts[0], html=texts[1])
+
+    def refused(length: int, other: str) -> int:
+        people = [
+            recipient(number)._replace(values={hole.name: text for hole in holes})
+            for number, text in enumerate(["x" * length, other])
+        ]
+        return len(requests_for(batch(*people), {PLAIN: rendered}, sandbox=False).refused)
+
+    # 60 keys of 14 bytes
+    assert [refused(152, "Ada"), refused(152, "A & B")] == [0, 0]
+    assert [refused(153, "Ada"), refused(153, "A & B")] == [1, 1]
 
 
 def keys_and_values(name: str) -> tuple[list[str], str]:
