@@ -117,8 +117,8 @@ def columns_of(header: Sequence[str], shown: str, line: int, mapped: Mapping[str
     if "email" not in at:
         hint = "the first line must name the columns: email (required), " + ", ".join(COLUMNS[1:8])
         hint += "; or: --map COLUMN=email"
-        if any("\0" in name for name in header):
-            hint = "every other byte is NUL: likely UTF-16 without a byte order mark, or UTF-32. Save it as UTF-8"
+        if other := _no_csv(header):
+            raise AudienceError(f"this is no CSV file: {other}", place=place, hint="Save it as CSV, in UTF-8.")
         raise AudienceError(f"no column `email`; found {_found(header)}", place=place, hint=hint)
     return Columns(origin, len(header), at, attributes, _all_left(origin, names), tuple(header))
 
@@ -130,6 +130,17 @@ def normal_name(name: str) -> str:
 
 def _found(header: Sequence[str]) -> str:
     return ", ".join(name for one in header[:20] if (name := clean(one, 100)))[:200] or "nothing"
+
+
+def _no_csv(header: Sequence[str]) -> str:
+    """What it is instead, as far as the first line shows; '' where it may be one."""
+    line = "".join(header)
+    if line.startswith("PK\3\4"):
+        return "it looks like an Excel workbook, or another ZIP archive"
+    nul = line.count("\0")
+    if 0.4 * len(line) < nul < 0.9 * len(line):
+        return "every other byte is NUL, as in UTF-16 without a byte order mark, or UTF-32"
+    return "there are NUL bytes in its first line" if nul else ""
 
 
 def _origin(names: Sequence[str]) -> Origin:

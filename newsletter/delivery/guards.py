@@ -98,12 +98,19 @@ def _known(run: RunRecord, balance: Balance, now: dt.datetime) -> tuple[str, str
         RunState.PAUSED: (f"It is paused ({reached}){why}", f"{go_on}; to end it: newsletter cancel {name}"),
         RunState.HELD: (sent, f"To settle what is left: newsletter resolve {name}"),
         RunState.FINISHED: (sent, what),
-        RunState.CANCELLED: (f"It was cancelled ({reached})", what),
+        RunState.CANCELLED: (f"It was cancelled ({reached})", f"{_another_edition(run, balance)}{what}"),
         RunState.EXPIRED: (
             f"{sent}; for the rest the deadline came first",
             f"To send to the rest all the same: newsletter retry {name} --expired",
         ),
     }[run.state]
+
+
+def _another_edition(run: RunRecord, balance: Balance) -> str:
+    """The way on where nobody can have got it."""
+    if run.edition or balance.of(DeliveryState.ACCEPTED) or balance.of(DeliveryState.UNKNOWN):
+        return ""
+    return f"To send it all the same: give its file the name of another edition, such as {run.name.slot}.second. "
 
 
 def clock(at: dt.datetime, now: dt.datetime) -> str:

@@ -111,7 +111,11 @@ def open_list(path: Path, shown: str) -> BinaryIO:
     """A file to be imported. Raises AudienceError."""
     try:
         if path.is_dir():
-            raise AudienceError("is a folder", place=Place(shown), hint="newsletter subscribers sync takes a folder")
+            raise AudienceError(
+                "is a folder",
+                place=Place(shown),
+                hint="Give a file. Those in subscribers/ are taken in by: newsletter subscribers sync",
+            )
         return path.open("rb")
     except OSError as error:
         hint = "look at its name, owner and mode"

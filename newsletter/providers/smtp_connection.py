@@ -89,9 +89,7 @@ class SmtpConnection:
             if mail.size > self._most:
                 # not to the byte: each recipient's message has a size of its own, and all of them one reason
                 size = f"the message has some {-(-mail.size // 1000):,} kB, more than the {self._most:,} bytes that"
-                outbox.stop(
-                    CallRefused(Blame.CONTENT, f"{size} the server takes: shorten the issue, or raise its limit")
-                )
+                outbox.stop(CallRefused(Blame.CONTENT, f"{size} the server takes: raise its limit, or send less"))
                 break
             if self._all_well:
                 self._all_well = False

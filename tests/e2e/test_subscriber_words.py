@@ -82,8 +82,10 @@ def test_a_language_is_one(project: Project, language: str) -> None:
     ("data", "says"),
     [
         ("email,name\na@example.com,A\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        (b"PK\x03\x04\x14\0\6\0\x08\0\0\0!\0\xdf\xa4", "an Excel workbook, or another ZIP archive"),
+        (b"GIF89a\1\0\1\0\x80 and so on", "there are NUL bytes in its first line"),
         ("email,name\na@example.com,A\n".encode("utf-32"), "UTF-16 without a byte order mark, or UTF-32"),
-        (bytes(3_000), "found nothing"),
+        (bytes(3_000), "there are NUL bytes in its first line"),
         (b"email,email\na@example.com,b@example.com\n", "columns 1 and 2: give one of them another name"),
         (b"email,E-Mail\na@example.com,b@example.com\n", '--map "E-Mail="'),
     ],

@@ -110,6 +110,21 @@ def test_a_run_that_there_is_refuses_another_whatever_became_of_it(known: RunRec
     assert "daily-buzz/2026-01-07" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("state", "way_on"),
+    [
+        (DeliveryState.CANCELLED, True),
+        (DeliveryState.REJECTED, True),
+        (DeliveryState.ACCEPTED, False),
+        (DeliveryState.UNKNOWN, False),
+    ],
+)
+def test_a_cancelled_run_that_nobody_got_has_a_way_on(state: DeliveryState, way_on: bool) -> None:
+    with pytest.raises(GuardRefused) as caught:
+        guards.refuse_known_run(run(RunState.CANCELLED), Balance(1, {state: 1}), NOW)
+    assert ("the name of another edition, such as 2026-01-07.second" in caught.value.hint) == way_on
+
+
 def test_every_state_of_a_run_has_its_words() -> None:
     for state in RunState:
         with pytest.raises(GuardRefused):
