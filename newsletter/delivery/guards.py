@@ -106,9 +106,13 @@ def _known(run: RunRecord, balance: Balance, now: dt.datetime) -> tuple[str, str
     }[run.state]
 
 
+#: Who is in one of these got the mail, or perhaps did.
+_MAY_HAVE_IT = (DeliveryState.ACCEPTED, DeliveryState.IN_FLIGHT, DeliveryState.UNKNOWN, DeliveryState.ABANDONED)
+
+
 def _another_edition(run: RunRecord, balance: Balance) -> str:
     """The way on where nobody can have got it."""
-    if run.edition or balance.of(DeliveryState.ACCEPTED) or balance.of(DeliveryState.UNKNOWN):
+    if run.edition or any(map(balance.of, _MAY_HAVE_IT)):
         return ""
     return f"To send it all the same: give its file the name of another edition, such as {run.name.slot}.second. "
 

@@ -117,6 +117,8 @@ def test_a_run_that_there_is_refuses_another_whatever_became_of_it(known: RunRec
         (DeliveryState.REJECTED, True),
         (DeliveryState.ACCEPTED, False),
         (DeliveryState.UNKNOWN, False),
+        (DeliveryState.IN_FLIGHT, False),
+        (DeliveryState.ABANDONED, False),
     ],
 )
 def test_a_cancelled_run_that_nobody_got_has_a_way_on(state: DeliveryState, way_on: bool) -> None:
