@@ -424,6 +424,8 @@ class Simulation:
         self._order = count()
         self._pids = count(100)
         self.log: list[str] = []
+        #: what is done with an act; the real daemon gives it a thread
+        self.spawn: Callable[[Callable[[], None]], None] = lambda act: act()
 
     def at(self, moment: dt.datetime, event: Event) -> None:
         """`event` happens then; true time."""
@@ -443,7 +445,7 @@ class Simulation:
             SimulatedTeller(world, pid),
             clock=world.clock,
             log=lambda level, event, /, **fields: self.log.append(f"{level} {event} {fields}"),
-            spawn=lambda _name, act: act(),
+            spawn=lambda _name, act: self.spawn(act),
             stop=self.stop,
             wake=threading.Event(),
             ahead=ahead,

@@ -206,8 +206,10 @@ class Rounds:
     ) -> tuple[Looked, SlotRecord | None]:
         """Does what the slot needs; and what is recorded of it then."""
         morning = self._mornings.get(slot.name)
-        if morning is not None and morning.busy:
-            return Looked(None, False), record
+        if morning is not None:
+            if morning.busy:
+                return Looked(None, False), record
+            record = self._records.slot(slot.name)  # what was read before may be older than the end of its act
         if record is not None and is_final(record, now):
             return Looked(None, False), record
         if morning is None:
@@ -239,6 +241,9 @@ class Rounds:
         if morning is None:
             morning = self._mornings[record.name] = Morning(record.name, record.at, self._tools)
         if morning.busy:
+            return Looked(None, False)
+        there = self._records.slot(record.name)  # see _look_at_slot
+        if there is None or there.state is not SlotState.BEGUN:
             return Looked(None, False)
         run = self._newsroom.run(record.name)
         morning.situation(self._newsroom, record, run, "")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from schedule_simulation import (
     Key,
     SimulatedClock,
     SimulatedNewsroom,
+    SimulatedRecords,
     SimulatedTeller,
     Simulation,
     World,
@@ -28,7 +30,7 @@ from schedule_simulation import (
 
 from newsletter.alerts.model import Beat, Occasion
 from newsletter.delivery.states import RunState
-from newsletter.schedule.model import Skip, SlotState
+from newsletter.schedule.model import Skip, SlotRecord, SlotState
 from newsletter.schedule.slots import slots_between
 
 MORNING = dt.datetime(2026, 3, 2, 3, 0, tzinfo=dt.UTC)
@@ -72,6 +74,42 @@ def test_an_issue_goes_out_at_its_slot_and_is_told_of_with_its_balance() -> None
         "news/2026-03-02 is finished: accepted 3",
     ]
     assert world.beats == [Beat.START, Beat.SUCCESS]
+
+
+@pytest.mark.parametrize("taken_out", [False, True])
+def test_a_run_that_ends_while_the_daemon_looks_is_told_of_once(
+    taken_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, acts = world_of(london(6, 30)), deque[Callable[[], None]]()
+    world.issues[key(TODAY)] = "news of today"
+    simulation = Simulation(world)
+    simulation.spawn = acts.append
+    simulation.start()
+
+    def finish() -> None:
+        while acts:
+            acts.popleft()()
+
+    assert simulation.newsroom is not None
+    simulation.look()
+    finish()
+    simulation.look()
+    assert [run.record.state for run in world.runs.values()] == [RunState.PLANNED], "its sending is about to begin"
+    if taken_out:
+        simulation.newsroom.known = {}
+    begun = SimulatedRecords.begun
+
+    def begun_a_moment_ago(records: SimulatedRecords) -> Sequence[SlotRecord]:
+        found = begun(records)
+        finish()
+        return found
+
+    monkeypatch.setattr(SimulatedRecords, "begun", begun_a_moment_ago)
+    simulation.look()
+    assert simulation.rounds is not None
+    assert [result.report.run.state for result in simulation.rounds.results if result.report] == [RunState.FINISHED]
+    assert world.beats == [Beat.START, Beat.SUCCESS]
+    check_each_alert_once(world)
 
 
 def test_its_run_is_planned_two_minutes_before_and_nothing_is_sent_until_then() -> None:
